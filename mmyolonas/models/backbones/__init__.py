@@ -1,0 +1,3 @@
+from .yolonas_backbone import YOLONASBackbone
+
+__all__ = ['YOLONASBackbone']

@@ -1,0 +1,3 @@
+from .yolonas_head import YOLONASHead, YOLONASHeadLevel
+
+__all__ = ['YOLONASHead', 'YOLONASHeadLevel']

@@ -1,0 +1,3 @@
+from .yolonas import YOLONAS
+
+__all__ = ['YOLONAS']

@@ -1,0 +1,66 @@
+"""Losses as pure functions; shared by detection and pose."""
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def varifocal_loss(cls_scores: Tensor,
+                   labels: Tensor,
+                   assigned_scores: Tensor,
+                   pos_mask: Tensor,
+                   alpha: float = 0.75,
+                   gamma: float = 2.0) -> Tensor:
+    """Return the summed varifocal loss.
+
+    ``sum w * BCE(z, t)`` with ``w = t`` for the assigned class of a positive
+    prior and ``w = alpha * sigmoid(z) ** gamma`` everywhere else, where t is 0.
+    The weight is not detached. A positive prior whose target is 0 weighs
+    nothing for its class (spec section 4.3).
+
+    Args:
+        cls_scores (Tensor): Logits of shape (B, L, C).
+        labels (Tensor): Assigned class of shape (B, L); read where positive.
+        assigned_scores (Tensor): Soft target of shape (B, L) within [0, 1].
+        pos_mask (Tensor): Boolean of shape (B, L).
+        alpha (float): Weight of the negatives. Defaults to 0.75.
+        gamma (float): Exponent of the negatives' weight. Defaults to 2.
+
+    Returns:
+        Tensor: Scalar.
+
+    Source:
+        VarifocalNet, arXiv:2008.13367.
+    """
+    # BCE(z, 0) = softplus(z); the entries of the positives are taken back out
+    # instead of masked, which spares two tensors of the full size
+    negative = alpha * cls_scores.sigmoid().pow(gamma) * F.softplus(cls_scores)
+    batch, prior = pos_mask.nonzero(as_tuple=True)
+    index = (batch, prior, labels[batch, prior])
+    target = assigned_scores[batch, prior].to(cls_scores.dtype)
+    positive = F.binary_cross_entropy_with_logits(
+        cls_scores[index], target, weight=target, reduction='sum')
+    return negative.sum() - negative[index].sum() + positive
+
+
+def distribution_focal_loss(bbox_dists: Tensor, distances: Tensor, reg_max: int) -> Tensor:
+    """Return the distribution focal loss, averaged over the four sides.
+
+    Args:
+        bbox_dists (Tensor): Logits of shape (N, 4 * (reg_max + 1)), side-major.
+        distances (Tensor): Target distances of shape (N, 4) in units of the
+            stride; clipped to [0, reg_max - 0.01].
+        reg_max (int): Largest value of the support.
+
+    Returns:
+        Tensor: Loss of shape (N,).
+
+    Source:
+        Generalized Focal Loss, arXiv:2006.04388; spec section 4.3.
+    """
+    target = distances.clamp(0, reg_max - 0.01)
+    lower = target.floor()
+    log_probs = bbox_dists.unflatten(-1, (4, reg_max + 1)).log_softmax(-1)
+    index = lower.long().unsqueeze(-1)
+    left = log_probs.gather(-1, index).squeeze(-1)
+    right = log_probs.gather(-1, index + 1).squeeze(-1)
+    weight_right = target - lower
+    return -(left * (1 - weight_right) + right * weight_right).mean(-1)

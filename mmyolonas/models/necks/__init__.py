@@ -1,0 +1,3 @@
+from .yolonas_pan import YOLONASPAN
+
+__all__ = ['YOLONASPAN']

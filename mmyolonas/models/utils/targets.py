@@ -1,0 +1,58 @@
+"""Ground truth of a batch as padded tensors."""
+from dataclasses import dataclass
+from typing import Sequence
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class PaddedTargets:
+    """Ground truth of B images, each padded to the largest number M of objects.
+
+    Attributes:
+        labels (Tensor): Classes of shape (B, M), 0 where padded.
+        bboxes (Tensor): xyxy boxes in pixels of shape (B, M, 4), 0 where padded.
+        mask (Tensor): Boolean of shape (B, M), False where padded.
+    """
+    labels: Tensor
+    bboxes: Tensor
+    mask: Tensor
+
+
+def pad_sequences(sequences: Sequence[Tensor], mask: Tensor) -> Tensor:
+    """Stack tensors of different lengths, filling up with zeros.
+
+    Args:
+        sequences (Sequence[Tensor]): B tensors of shape (n_i, ...).
+        mask (Tensor): Boolean of shape (B, M) whose rows begin with n_i True.
+
+    Returns:
+        Tensor: Shape (B, M, ...).
+    """
+    values = torch.cat(list(sequences))
+    padded = values.new_zeros((*mask.shape, *values.shape[1:]))
+    padded[mask] = values
+    return padded
+
+
+def pad_targets(batch_gt_instances: Sequence, device: torch.device) -> PaddedTargets:
+    """Return the boxes and labels of a batch as padded tensors.
+
+    Args:
+        batch_gt_instances (Sequence[InstanceData]): Per image ``bboxes`` (n, 4)
+            xyxy in pixels and ``labels`` (n,).
+        device (torch.device): Where to put the result.
+
+    Returns:
+        PaddedTargets: The padded ground truth; boxes are float32.
+    """
+    counts = torch.tensor([len(gt.labels) for gt in batch_gt_instances])
+    largest = int(counts.max()) if len(counts) else 0
+    mask = (torch.arange(largest) < counts[:, None]).to(device)
+    boxes = [getattr(gt.bboxes, 'tensor', gt.bboxes).float().view(-1, 4)
+             for gt in batch_gt_instances]
+    return PaddedTargets(
+        labels=pad_sequences([gt.labels.long() for gt in batch_gt_instances], mask),
+        bboxes=pad_sequences(boxes, mask),
+        mask=mask)
