@@ -1,0 +1,93 @@
+# `make help` lists what there is. Every environment is made from nothing, by
+# pip's own settings (index, proxy), and again only if its requirements change.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+VENV_CLASSIC ?= .venv-classic
+VENV_ONEDL ?= .venv-onedl
+# A folder that may hold a compiled mmcv 2.1.0 wheel for the classic stack.
+WHEELS ?= ../shared/wheels
+# More options for every `pip install`, and for every pytest.
+PIP_FLAGS ?=
+PYTEST_FLAGS ?=
+
+R := requirements
+PIP_INSTALL := -m pip install --quiet --no-compile --disable-pip-version-check $(PIP_FLAGS)
+EDITABLE := --no-deps --no-build-isolation --editable .
+STAMP := .mmyolonas-stamp
+# The pins are for Python 3.11 and newer; 3.10 gets the newest that fit it.
+PINS := $(shell $(PYTHON) -c 'import sys; print("-c requirements/constraints.txt" if sys.version_info[:2] in ((3, 11), (3, 12)) else "")' 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help env env-classic env-onedl quickstart test test-slow \
+        test-classic test-onedl lint lock doctor
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
+	  awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+env: $(VENV)/$(STAMP)  ## Make .venv with everything (about two minutes)
+
+$(VENV)/$(STAMP): pyproject.toml $(R)/default.in $(R)/nodeps.txt $(R)/constraints.txt
+	@echo "Making $(VENV) with $$($(PYTHON) --version)"
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python $(PIP_INSTALL) --upgrade pip
+	@$(VENV)/bin/python $(PIP_INSTALL) $(PINS) -r $(R)/default.in
+	@$(VENV)/bin/python $(PIP_INSTALL) --no-deps -r $(R)/nodeps.txt
+	@$(VENV)/bin/python $(PIP_INSTALL) $(EDITABLE)
+	@touch $@
+	@echo "Done: $(VENV)/bin/python -m mmyolonas.doctor tells what is in it"
+
+env-classic: $(VENV_CLASSIC)/$(STAMP)  ## Make .venv-classic: torch 2.1.2, numpy 1.26, compiled mmcv
+
+$(VENV_CLASSIC)/$(STAMP): pyproject.toml $(R)/classic.in $(R)/classic-constraints.txt
+	@echo "Making $(VENV_CLASSIC) with $$($(PYTHON) --version)"
+	@test -x $(VENV_CLASSIC)/bin/python || $(PYTHON) -m venv $(VENV_CLASSIC)
+	@$(VENV_CLASSIC)/bin/python $(PIP_INSTALL) --upgrade pip
+	@$(VENV_CLASSIC)/bin/python $(PIP_INSTALL) -c $(R)/classic-constraints.txt \
+	  torch torchvision numpy setuptools wheel ninja cython
+	@MMCV_WITH_OPS=1 $(VENV_CLASSIC)/bin/python $(PIP_INSTALL) --find-links $(WHEELS) \
+	  --no-build-isolation -c $(R)/classic-constraints.txt -r $(R)/classic.in
+	@$(VENV_CLASSIC)/bin/python $(PIP_INSTALL) --no-deps mmpose==1.3.2 mmdeploy==1.3.1 xtcocotools==1.14.3
+	@$(VENV_CLASSIC)/bin/python $(PIP_INSTALL) $(EDITABLE)
+	@touch $@
+
+env-onedl: $(VENV_ONEDL)/$(STAMP)  ## Make .venv-onedl: the OneDL forks with mmcv-lite
+
+$(VENV_ONEDL)/$(STAMP): pyproject.toml $(R)/onedl.in $(R)/constraints.txt
+	@echo "Making $(VENV_ONEDL) with $$($(PYTHON) --version)"
+	@test -x $(VENV_ONEDL)/bin/python || $(PYTHON) -m venv $(VENV_ONEDL)
+	@$(VENV_ONEDL)/bin/python $(PIP_INSTALL) --upgrade pip
+	@$(VENV_ONEDL)/bin/python $(PIP_INSTALL) $(PINS) -r $(R)/onedl.in
+	@$(VENV_ONEDL)/bin/python $(PIP_INSTALL) --no-deps mmcv-lite==2.2.0
+	@$(VENV_ONEDL)/bin/python $(PIP_INSTALL) $(EDITABLE)
+	@touch $@
+
+quickstart: env  ## Sample data, training, evaluation, pictures: the whole road
+	@$(VENV)/bin/python tools/quickstart.py
+
+test: env  ## The fast tests in the default environment
+	@$(VENV)/bin/python -m pytest -q $(PYTEST_FLAGS)
+
+test-slow: env  ## The tests that take minutes
+	@$(VENV)/bin/python -m pytest -q -m slow $(PYTEST_FLAGS)
+
+test-classic: env-classic  ## The tests on torch 2.1.2, numpy 1.26, compiled mmcv 2.1.0
+	@$(VENV_CLASSIC)/bin/python -m pytest -q $(PYTEST_FLAGS)
+
+test-onedl: env-onedl  ## The tests on the OneDL forks (no mmpose, no mmdeploy there)
+	@$(VENV_ONEDL)/bin/python -m pytest -q $(PYTEST_FLAGS)
+
+lint: env  ## Style and imports
+	@$(VENV)/bin/python -m ruff check .
+
+doctor: env  ## What is installed, repaired and missing
+	@$(VENV)/bin/python -m mmyolonas.doctor
+
+lock: env  ## Write requirements/constraints.txt from what .venv has
+	@{ sed -n '/^#/p' $(R)/constraints.txt; \
+	   $(VENV)/bin/python -m pip freeze --all --exclude-editable --exclude pip \
+	     --exclude mmpose --exclude mmdeploy --exclude mmdeploy-runtime --exclude xtcocotools \
+	 ; } > $(R)/constraints.tmp && mv $(R)/constraints.tmp $(R)/constraints.txt
