@@ -1,0 +1,9 @@
+"""Small helpers that the other rooms share."""
+from .errors import UserError
+from .files import atomic_path, write_bytes, write_json, write_text
+from .progress import format_duration, track
+
+__all__ = [
+    'UserError', 'atomic_path', 'format_duration', 'track', 'write_bytes', 'write_json',
+    'write_text'
+]

@@ -1,0 +1,8 @@
+"""Errors that are the user's to repair."""
+
+
+class UserError(RuntimeError):
+    """Something is wrong with what was given, and the message says what to do.
+
+    The command-line tools print the message alone, without a traceback.
+    """
