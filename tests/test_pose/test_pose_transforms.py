@@ -4,20 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from mmyolonas.datasets.transforms.pose_brightness_contrast import \
-    PoseBrightnessContrast
+from mmyolonas.datasets.transforms import (PoseBrightnessContrast, PoseMosaic,
+                                           PosePackLabels, PoseRandomAffine,
+                                           PoseRandomFlip, PoseRandomRot90,
+                                           PoseRemoveSmall, PoseResizePad,
+                                           PoseSanitize)
 from mmyolonas.datasets.transforms.pose_functional import (
     sanitize, select_instances, transform_boxes)
-from mmyolonas.datasets.transforms.pose_mosaic import PoseMosaic
-from mmyolonas.datasets.transforms.pose_pack_labels import PosePackLabels
-from mmyolonas.datasets.transforms.pose_random_affine import PoseRandomAffine
-from mmyolonas.datasets.transforms.pose_random_flip import PoseRandomFlip
-from mmyolonas.datasets.transforms.pose_random_rot90 import PoseRandomRot90
-from mmyolonas.datasets.transforms.pose_remove_small import PoseRemoveSmall
-from mmyolonas.datasets.transforms.pose_resize_pad import PoseResizePad
-from mmyolonas.datasets.transforms.pose_reverse_channels import \
-    PoseReverseChannels
-from mmyolonas.datasets.transforms.pose_sanitize import PoseSanitize
 
 
 def sample(height=40, width=60, seed=0, num=2):
@@ -152,13 +145,6 @@ def test_brightness_contrast_formula():
     np.testing.assert_allclose(as_float, expected, rtol=1e-5)
     untouched = PoseBrightnessContrast(prob=0.0)(dict(img=image))['img']
     assert untouched is image
-
-
-def test_reverse_channels():
-    image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
-    turned = PoseReverseChannels(1.0)(dict(img=image))['img']
-    np.testing.assert_array_equal(turned[..., 0], image[..., 2])
-    assert PoseReverseChannels(0.0)(dict(img=image))['img'] is image
 
 
 def test_affine_by_hand():
