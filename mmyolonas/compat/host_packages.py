@@ -49,37 +49,40 @@ class _Distribution:
         return self._found.read_text(name) or ''
 
 
+class _DistributionNotFound(Exception):
+    """Must outlive importlib.reload, which mmengine does before it catches."""
+
+
+class _WorkingSet:
+
+    @property
+    def by_key(self) -> dict[str, _Distribution]:
+        found = map(_Distribution, importlib.metadata.distributions())
+        return {distribution.key: distribution for distribution in found}
+
+    def __iter__(self):
+        return iter(self.by_key.values())
+
+
+def _get_distribution(name: str) -> _Distribution:
+    try:
+        return _Distribution(importlib.metadata.distribution(name))
+    except importlib.metadata.PackageNotFoundError as error:
+        raise _DistributionNotFound(name) from error
+
+
+def _declare_namespace(name: str) -> None:
+    package = sys.modules[name]
+    package.__path__ = pkgutil.extend_path(package.__path__, name)
+
+
 def _fill_pkg_resources(module: ModuleType) -> None:
     from packaging.version import parse
-
-    class DistributionNotFound(Exception):
-        pass
-
-    class WorkingSet:
-
-        @property
-        def by_key(self) -> dict[str, _Distribution]:
-            found = map(_Distribution, importlib.metadata.distributions())
-            return {dist.key: dist for dist in found}
-
-        def __iter__(self):
-            return iter(self.by_key.values())
-
-    def get_distribution(name: str) -> _Distribution:
-        try:
-            return _Distribution(importlib.metadata.distribution(name))
-        except importlib.metadata.PackageNotFoundError as error:
-            raise DistributionNotFound(name) from error
-
-    def declare_namespace(name: str) -> None:
-        package = sys.modules[name]
-        package.__path__ = pkgutil.extend_path(package.__path__, name)
-
     module.__doc__ = 'Stand-in for pkg_resources by mmyolonas.'
-    module.DistributionNotFound = DistributionNotFound
-    module.get_distribution = get_distribution
-    module.working_set = WorkingSet()
-    module.declare_namespace = declare_namespace
+    module.DistributionNotFound = _DistributionNotFound
+    module.get_distribution = _get_distribution
+    module.working_set = _WorkingSet()
+    module.declare_namespace = _declare_namespace
     module.parse_version = parse
 
 

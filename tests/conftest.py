@@ -1,0 +1,39 @@
+"""What every test starts from: fixed seeds, no default scope, no display."""
+import os
+import random
+from pathlib import Path
+
+os.environ.setdefault('MPLBACKEND', 'Agg')
+
+import mmyolonas  # noqa: E402, F401, I001, before any host package
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def fixed_seeds():
+    """The same random numbers in every test, whatever ran before it."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def no_default_scope():
+    """Undo the default scope a test sets, or the next one inherits it."""
+    from mmengine.registry import DefaultScope
+    DefaultScope._instance_dict.clear()
+    yield
+    DefaultScope._instance_dict.clear()
+
+
+@pytest.fixture(scope='session')
+def data_root() -> Path:
+    """Folder of the real data sets; the test is skipped where there is none."""
+    folder = Path(os.environ.get('MMYOLONAS_DATA', ROOT.parent / 'shared' / 'data'))
+    if not folder.is_dir():
+        pytest.skip(f'no data sets in {folder}; set MMYOLONAS_DATA to their folder')
+    return folder
