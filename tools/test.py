@@ -1,9 +1,16 @@
 """Evaluate a checkpoint on the test set of a config."""
-import mmyolonas  # noqa: F401, isort: skip; repairs come before other imports
 from mmengine.config import Config
 
-from mmyolonas.utils.cli import (add_config_options, add_run_options, build_runner,
-                                 check_checkpoint, load_config, new_parser, prepare_run, run_main)
+from mmyolonas.utils.cli import (
+    add_config_options,
+    add_run_options,
+    build_runner,
+    check_checkpoint,
+    load_config,
+    new_parser,
+    prepare_run,
+    run_main,
+)
 from mmyolonas.utils.data_check import check_data
 from mmyolonas.utils.errors import UserError
 
@@ -67,7 +74,8 @@ def main() -> None:
     prepare_run(cfg, args)
     cfg.load_from = check_checkpoint(args.checkpoint)
     # the average of a training plays no part here, and costs a copy of the model
-    cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks') or [] if 'EMA' not in hook['type']]
+    cfg.custom_hooks = [
+        hook for hook in cfg.get('custom_hooks') or [] if 'EMA' not in hook['type']]
     if args.show or args.show_dir:
         draw_predictions(cfg, args)
     if args.tta:

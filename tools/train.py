@@ -1,8 +1,16 @@
 """Train a detector or a pose estimator."""
-import mmyolonas  # noqa: F401, isort: skip; repairs come before other imports
-from mmyolonas.utils.cli import (add_config_options, add_run_options, apply_amp,
-                                 apply_auto_scale_lr, apply_resume, build_runner, load_config,
-                                 new_parser, prepare_run, run_main)
+from mmyolonas.utils.cli import (
+    add_config_options,
+    add_run_options,
+    apply_amp,
+    apply_auto_scale_lr,
+    apply_resume,
+    build_runner,
+    load_config,
+    new_parser,
+    prepare_run,
+    run_main,
+)
 from mmyolonas.utils.data_check import check_data
 
 EXAMPLES = '''examples:

@@ -20,17 +20,28 @@ CFG_OPTIONS_HELP = (
 def run_main(main: Callable[[], Optional[int]]) -> None:
     """Call a tool's ``main`` and end the process.
 
-    A :class:`UserError` is printed as one sentence with exit code 1, an
-    interrupt gives exit code 130; other errors keep their traceback.
+    A :class:`UserError` or ``DataError`` is printed as one sentence with exit
+    code 1, an interrupt gives exit code 130; other errors keep their traceback.
     """
     try:
         sys.exit(main())
-    except UserError as error:
-        print(f'error: {error}', file=sys.stderr)
-        sys.exit(1)
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        from mmyolonas.datasets.data_error import DataError
+        if not isinstance(error, (UserError, DataError)):
+            raise
+        print(f'error: {_sentence(error)}', file=sys.stderr)
+        sys.exit(1)
+
+
+def _sentence(error: Exception) -> str:
+    """Return an error's message without the traceback that a data worker adds."""
+    message = str(error)
+    if message.startswith('Caught '):
+        message = message.rstrip().rsplit(f'{type(error).__name__}: ', 1)[-1]
+    return message
 
 
 def new_parser(description: str, epilog: Optional[str] = None) -> argparse.ArgumentParser:
@@ -144,7 +155,8 @@ def apply_amp(cfg: Config, requested: bool = False) -> None:
     kind = wrapper.get('type', 'OptimWrapper')
     kind = kind if isinstance(kind, str) else kind.__name__
     name = kind.rsplit('.', 1)[-1]
-    if name in ('AmpOptimWrapper', 'AutoAmpOptimWrapper') or (requested and name == 'OptimWrapper'):
+    mixed = name in ('AmpOptimWrapper', 'AutoAmpOptimWrapper')
+    if mixed or (requested and name == 'OptimWrapper'):
         # in single precision on a CPU, and says so
         wrapper.type = 'mmyolonas.AutoAmpOptimWrapper'
         wrapper.setdefault('loss_scale', 'dynamic')

@@ -6,8 +6,7 @@ from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 
 from mmyolonas.registry import HOOKS
-from mmyolonas.utils.checkpoint_match import (check_match, describe_match, match_state,
-                                              state_of)
+from mmyolonas.utils.checkpoint_match import check_match, describe_match, match_state, state_of
 
 
 @HOOKS.register_module()

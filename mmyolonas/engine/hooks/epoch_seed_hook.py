@@ -50,14 +50,14 @@ class EpochSeedHook(Hook):
             return
         if runner._randomness_cfg.get('seed') is not None:
             runner.logger.warning(
-                f'the configured seed {runner.seed} differs from the checkpoint\'s, {seed}: the '
+                f"the configured seed {runner.seed} differs from the checkpoint's, {seed}: the "
                 'resumed training will not be the one that was interrupted.')
             return
         runner._seed = seed
         sampler = _sampler(runner.train_dataloader)
         if hasattr(sampler, 'seed'):
             sampler.seed = seed
-        runner.logger.info(f'resuming with the checkpoint\'s seed {seed}')
+        runner.logger.info(f"resuming with the checkpoint's seed {seed}")
 
     def before_train_epoch(self, runner) -> None:
         """Seed the main process and tell the workers about the epoch."""
@@ -139,8 +139,8 @@ def _transforms(root: Dataset) -> Iterator[object]:
         seen.add(id(node))
         if not isinstance(node, Dataset):
             yield node
-        stack.extend(
-            getattr(node, name, None) for name in ('dataset', 'datasets', 'pipeline', 'transforms'))
+        names = ('dataset', 'datasets', 'pipeline', 'transforms')
+        stack.extend(getattr(node, name, None) for name in names)
 
 
 def _sampler(loader: DataLoader):
