@@ -17,5 +17,6 @@ from .yolonas_random_affine import YOLONASRandomAffine
 __all__ = [
     'CenterPad', 'HSVRandomAug', 'PoseBrightnessContrast', 'PoseMosaic',
     'PosePackLabels', 'PoseRandomAffine', 'PoseRandomFlip', 'PoseRandomRot90',
-    'PoseRemoveSmall', 'PoseResizePad', 'PoseSanitize', 'RandomChannelSwap', 'YOLONASMixUp', 'YOLONASRandomAffine'
+    'PoseRemoveSmall', 'PoseResizePad', 'PoseSanitize', 'RandomChannelSwap',
+    'YOLONASMixUp', 'YOLONASRandomAffine'
 ]

@@ -1,0 +1,7 @@
+"""Data sets, transforms and generated sample data."""
+from . import transforms  # noqa: F401
+from .checked_coco_dataset import CheckedCocoDataset
+from .coco_checks import coco_classes
+from .data_error import DataError
+
+__all__ = ['CheckedCocoDataset', 'DataError', 'coco_classes']

@@ -1,0 +1,238 @@
+"""mmdet's COCO data set with checks."""
+import logging
+import os.path as osp
+from typing import Any, Dict, List, Optional
+
+import numpy as np
+from mmdet.datasets import CocoDataset
+from mmengine.fileio import get_local_path
+from mmengine.logging import print_log
+
+from mmyolonas.registry import DATASETS
+
+from .coco_checks import CategoryMap, clean_boxes, map_categories, read_coco_file, shorten
+from .data_error import DataError
+from .image_checks import image_problem, is_cut_short, opencv_accepts_cut_files
+
+
+@DATASETS.register_module()
+class CheckedCocoDataset(CocoDataset):
+    """COCO-format detection data whose faults are said in one sentence each.
+
+    A drop-in for mmdet's ``CocoDataset``: same arguments, same results. What
+    is different:
+
+    - Labels follow ``metainfo['classes']``; mmdet numbers them by their order
+      in the file. Where both orders differ a warning says so: evaluate with
+      ``mmyolonas.CheckedCocoMetric``.
+    - Annotations are checked on loading. An unreadable file, class names or
+      category ids that do not match and an empty set raise ``DataError``;
+      boxes that are inverted, empty, not finite or outside are dropped and
+      those reaching out clipped, each with one counted warning.
+    - Errors of the pipeline name the image; an image that is missing, empty,
+      cut short or no image raises ``DataError`` or is skipped.
+    - The layout of Roboflow exports (``_annotations.coco.json`` beside the
+      images, category 0 for the whole set) needs nothing but
+      ``data_prefix=dict(img='train/')`` and the class names.
+    - ``area`` and ``iscrowd`` may be missing.
+
+    Images without boxes are kept unless ``filter_cfg`` says otherwise.
+
+    Args:
+        strict (bool): Whether class names that the file lacks are an error;
+            if not, they are a warning. Defaults to True.
+        bad_images (str): 'raise', or 'skip' to warn and train on another
+            image instead; testing always raises. Defaults to 'raise'.
+        with_mask (bool): Whether to keep the segmentations, which detection
+            does not need and which take most of the memory.
+            Defaults to False.
+        kwargs: See mmdet's ``CocoDataset``.
+
+    Raises:
+        DataError: See above.
+    """
+
+    def __init__(self,
+                 *args,
+                 strict: bool = True,
+                 bad_images: str = 'raise',
+                 with_mask: bool = False,
+                 **kwargs) -> None:
+        if bad_images not in ('raise', 'skip'):
+            raise ValueError(f"bad_images must be 'raise' or 'skip', got {bad_images!r}")
+        self.strict = strict
+        self.bad_images = bad_images
+        self.with_mask = with_mask
+        self._skipped: set = set()
+        self._warned_about_size = False
+        super().__init__(*args, **kwargs)
+
+    def load_data_list(self) -> List[dict]:
+        """Read and check the annotation file.
+
+        Returns:
+            list[dict]: One dictionary for each image, as in mmdet.
+        """
+        try:
+            with get_local_path(self.ann_file, backend_args=self.backend_args) as path:
+                data = read_coco_file(path, self.ann_file, need_annotations=not self.test_mode)
+        except FileNotFoundError:
+            raise DataError(f"annotation file '{self.ann_file}' does not exist: check data_root "
+                            'and ann_file in the config') from None
+        if not data['images']:
+            raise DataError(f"annotation file '{self.ann_file}' lists no images: the data set is "
+                            'empty')
+        categories = map_categories(data, self.metainfo.get('classes'), self.ann_file, self.strict)
+        self._report_categories(categories, data)
+        self.cat_ids = categories.cat_ids
+        self.cat2label = categories.labels
+        self.cat_img_map: Dict[int, List[int]] = {cat_id: [] for cat_id in self.cat_ids}
+        instances = self._load_instances(data, categories)
+        return [self._data_info(image, instances.get(image['id'], []))
+                for image in data['images']]
+
+    def _data_info(self, image: Dict[str, Any], instances: List[dict]) -> Dict[str, Any]:
+        """Return one image's entry of the data list."""
+        info = dict(
+            img_path=osp.join(self.data_prefix['img'], image['file_name']),
+            img_id=image['id'],
+            seg_map_path=None,
+            height=image['height'],
+            width=image['width'],
+            instances=instances)
+        if self.data_prefix.get('seg', None):
+            name = image['file_name'].rsplit('.', 1)[0] + self.seg_map_suffix
+            info['seg_map_path'] = osp.join(self.data_prefix['seg'], name)
+        if self.return_classes:
+            info.update(
+                text=self.metainfo['classes'],
+                caption_prompt=self.caption_prompt,
+                custom_entities=True)
+        return info
+
+    def _load_instances(self, data: Dict[str, Any],
+                        categories: CategoryMap) -> Dict[int, List[dict]]:
+        """Return the usable boxes of every image id and report the others."""
+        sizes = {image['id']: (image['width'], image['height']) for image in data['images']}
+        annotations, orphans = [], 0
+        for annotation in data['annotations']:
+            if annotation['image_id'] not in sizes:
+                orphans += 1
+            elif annotation['category_id'] in categories.labels and not annotation.get('ignore'):
+                annotations.append(annotation)
+        if orphans:
+            self._warn(f"{orphans} boxes belong to image ids that are not in 'images' and were "
+                       'dropped')
+        checked = clean_boxes(
+            self._raw_boxes(annotations),
+            np.array([sizes[a['image_id']] for a in annotations], dtype=float).reshape(-1, 2))
+        for problem, count in checked.problems.items():
+            self._warn(f'{count} of {len(annotations)} boxes {problem}')
+        instances: Dict[int, List[dict]] = {}
+        for annotation, box, keep in zip(annotations, checked.boxes.tolist(), checked.keep):
+            if not keep:
+                continue
+            label = categories.labels[annotation['category_id']]
+            crowd = int(bool(annotation.get('iscrowd', False)))
+            instance = dict(bbox=box, bbox_label=label, ignore_flag=crowd)
+            if self.with_mask and annotation.get('segmentation'):
+                instance['mask'] = annotation['segmentation']
+            instances.setdefault(annotation['image_id'], []).append(instance)
+            if not crowd:
+                self.cat_img_map[self.cat_ids[label]].append(annotation['image_id'])
+        if not instances and not self.test_mode:
+            self._warn('no usable boxes at all: the model will learn to find nothing')
+        return instances
+
+    def _raw_boxes(self, annotations: List[dict]) -> np.ndarray:
+        """Return (N, 4) xywh, or raise DataError for the first malformed box."""
+        try:
+            return np.array([a['bbox'] for a in annotations], dtype=np.float64).reshape(-1, 4)
+        except (TypeError, ValueError):
+            pass
+        for annotation in annotations:
+            box = annotation['bbox']
+            if not (isinstance(box, (list, tuple)) and len(box) == 4
+                    and all(isinstance(value, (int, float)) for value in box)):
+                raise DataError(f"annotation file '{self.ann_file}': the box of annotation "
+                                f"{annotation['id']} must be four numbers (x, y, width, height), "
+                                f'got {box!r}')
+        raise DataError(f"annotation file '{self.ann_file}': boxes must be lists of four numbers")
+
+    def _report_categories(self, categories: CategoryMap, data: Dict[str, Any]) -> None:
+        if categories.left_out:
+            known = set(categories.labels)
+            count = sum(a['category_id'] not in known for a in data['annotations'])
+            self._warn(f'{count} boxes of {shorten(categories.left_out)} were left out because '
+                       'metainfo classes does not name them')
+        missing = [cls for cls, cat_id in zip(self.metainfo['classes'], categories.cat_ids)
+                   if cat_id is None]
+        if missing:
+            self._warn(f'no category is called {shorten(missing)}')
+        if self.test_mode and not categories.in_file_order:
+            self._warn("metainfo classes are in another order than the file's categories: "
+                       "evaluate with type='mmyolonas.CheckedCocoMetric', mmdet's CocoMetric "
+                       'would mix the classes up')
+
+    def _warn(self, text: str) -> None:
+        print_log(f'{self.ann_file}: {text}', logger='current', level=logging.WARNING)
+
+    def filter_data(self) -> List[dict]:
+        """Filter images according to ``filter_cfg``; see mmdet's ``CocoDataset``.
+
+        Returns:
+            list[dict]: The remaining images, at least one.
+        """
+        if self.test_mode or self.filter_cfg is None:
+            return self.data_list
+        kept = super().filter_data()
+        if not kept:
+            raise DataError(f"annotation file '{self.ann_file}': filter_cfg={self.filter_cfg} "
+                            f'leaves none of {len(self.data_list)} images: give it boxes or set '
+                            'filter_empty_gt=False')
+        return kept
+
+    def prepare_data(self, idx: int) -> Optional[Any]:
+        """Run the pipeline on one image.
+
+        Args:
+            idx (int): Index of the image.
+
+        Returns:
+            Any: What the pipeline returns; None for a skipped image.
+        """
+        info = self.get_data_info(idx)
+        path, height, width = info['img_path'], info['height'], info['width']
+        local = self.backend_args is None and '://' not in path
+        try:
+            # OpenCV 4 fills the missing part of a file with grey and says nothing.
+            if local and opencv_accepts_cut_files() and osp.isfile(path) and is_cut_short(path):
+                raise DataError(image_problem(path))
+            data = self.pipeline(info)
+        except Exception as error:
+            if isinstance(error, DataError):
+                message = str(error)
+            else:
+                message = image_problem(path) if local else None
+            if message is None:
+                raise DataError(f"the data pipeline failed on image '{path}' with "
+                                f'{type(error).__name__}: {error}') from error
+            if self.bad_images == 'raise' or self.test_mode:
+                raise DataError(message) from None
+            if path not in self._skipped:
+                self._skipped.add(path)
+                self._warn(f'skipped: {message}')
+            return None
+        self._check_size(data, path, height, width)
+        return data
+
+    def _check_size(self, data: Any, path: str, height: int, width: int) -> None:
+        """Warn once if an image's size is not what the annotations say."""
+        sample = data.get('data_samples') if isinstance(data, dict) else None
+        shape = getattr(sample, 'ori_shape', None)
+        if self._warned_about_size or shape is None or tuple(shape[:2]) == (height, width):
+            return
+        self._warned_about_size = True
+        self._warn(f"image '{path}' has {shape[1]}x{shape[0]} pixels but the annotations say "
+                   f'{width}x{height}, so its boxes may not fit (a rotated photo, or images '
+                   'resized after annotation?)')
