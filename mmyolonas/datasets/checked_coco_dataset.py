@@ -94,7 +94,7 @@ class CheckedCocoDataset(CocoDataset):
     def _data_info(self, image: Dict[str, Any], instances: List[dict]) -> Dict[str, Any]:
         """Return one image's entry of the data list."""
         info = dict(
-            img_path=osp.join(self.data_prefix['img'], image['file_name']),
+            img_path=osp.join(self.data_prefix.get('img', ''), image['file_name']),
             img_id=image['id'],
             seg_map_path=None,
             height=image['height'],

@@ -1,0 +1,373 @@
+"""What the checked data set accepts, repairs and refuses."""
+import json
+import logging
+import pickle
+
+import cv2
+import numpy as np
+import pytest
+from mmdet.datasets import CocoDataset
+from mmengine.logging import MMLogger
+from torch.utils.data import DataLoader
+
+from mmyolonas.datasets import CheckedCocoDataset, DataError, image_checks
+
+from .coco_files import CLASSES, coco_dict, write_coco, write_image
+
+LOAD = [dict(type='LoadImageFromFile'), dict(type='mmdet.LoadAnnotations', with_bbox=True)]
+PACK = [dict(type='mmdet.PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape'))]
+
+
+def build(folder, pipeline=(), classes=CLASSES, **kwargs):
+    """Build the data set of ``write_coco``'s folder."""
+    return CheckedCocoDataset(
+        data_root=str(folder), ann_file='ann.json', data_prefix=dict(img=''),
+        metainfo=dict(classes=classes), pipeline=list(pipeline), **kwargs)
+
+
+@pytest.fixture
+def warnings():
+    """Messages that print_log(logger='current') writes as warnings."""
+    messages = []
+
+    class Handler(logging.Handler):
+
+        def emit(self, record):
+            messages.append(record.getMessage())
+
+    logger = MMLogger.get_instance('checked_coco_test')
+    handler = Handler(level=logging.WARNING)
+    logger.addHandler(handler)
+    yield messages
+    logger.removeHandler(handler)
+
+
+class TestGoodData:
+
+    def test_same_as_mmdet(self, tmp_path):
+        folder = write_coco(tmp_path)
+        kwargs = dict(data_root=str(folder), ann_file='ann.json', data_prefix=dict(img=''),
+                      metainfo=dict(classes=CLASSES), serialize_data=False)
+        ours, theirs = CheckedCocoDataset(**kwargs), CocoDataset(**kwargs)
+        assert ours.data_list == theirs.data_list
+        assert ours.cat_ids == theirs.cat_ids and ours.cat2label == theirs.cat2label
+        assert ours.metainfo == theirs.metainfo
+
+    def test_same_as_mmdet_on_coco(self, data_root):
+        folder = data_root / 'tinycoco'
+        kwargs = dict(data_root=str(folder), ann_file='annotations/instances_train2017.json',
+                      data_prefix=dict(img='images/train2017/'), serialize_data=False,
+                      filter_cfg=dict(filter_empty_gt=True, min_size=32))
+        ours, theirs = CheckedCocoDataset(**kwargs), CocoDataset(**kwargs)
+        assert len(ours) == len(theirs) > 0
+        by_id = {info['img_id']: info for info in ours.data_list}
+        for expected in theirs.data_list:
+            actual = by_id[expected['img_id']]
+            assert actual['img_path'] == expected['img_path']
+            assert len(actual['instances']) == len(expected['instances'])
+            for a, e in zip(actual['instances'], expected['instances']):
+                assert np.allclose(a['bbox'], e['bbox'], atol=1)
+                assert (a['bbox_label'], a['ignore_flag']) == (e['bbox_label'], e['ignore_flag'])
+
+    def test_roboflow_layout(self, data_root):
+        """Category 0, which has no boxes, is dropped by its name."""
+        for split, images in (('train', 205), ('valid', 87), ('test', 72)):
+            dataset = CheckedCocoDataset(
+                data_root=str(data_root / 'bccd'), ann_file=f'{split}/_annotations.coco.json',
+                data_prefix=dict(img=f'{split}/'), pipeline=[*LOAD, *PACK],
+                metainfo=dict(classes=('Platelets', 'RBC', 'WBC')))
+            assert len(dataset) == images
+            assert dataset.cat2label == {1: 0, 2: 1, 3: 2}
+            assert dataset[0]['inputs'].shape == (3, 480, 640)
+
+    def test_super_category_with_the_name_of_a_class(self, tmp_path, warnings):
+        data = coco_dict([(1, 1, [0, 0, 10, 10])])
+        data['categories'].insert(0, dict(id=0, name='cat'))
+        dataset = build(write_coco(tmp_path, data), serialize_data=False, test_mode=True)
+        assert dataset.cat_ids == [1, 2]
+        assert dataset.data_list[0]['instances'][0]['bbox_label'] == 0
+        assert any('CheckedCocoMetric' in message for message in warnings)
+
+    def test_labels_follow_metainfo(self, tmp_path, warnings):
+        dataset = build(write_coco(tmp_path), classes=('dog', 'cat'), serialize_data=False,
+                        test_mode=True)
+        labels = [info['instances'][0]['bbox_label'] for info in dataset.data_list]
+        assert labels == [1, 0]
+        assert len(warnings) == 1 and 'CheckedCocoMetric' in warnings[0]
+
+    def test_subset_of_classes(self, tmp_path, warnings):
+        dataset = build(write_coco(tmp_path), classes=('dog', ), serialize_data=False)
+        assert [len(info['instances']) for info in dataset.data_list] == [0, 1]
+        assert warnings == [f"{tmp_path}/ann.json: 1 boxes of 'cat' were left out because "
+                            'metainfo classes does not name them']
+
+    def test_images_without_boxes(self, tmp_path):
+        data = coco_dict([(1, 1, [0, 0, 10, 10])], num_images=3)
+        folder = write_coco(tmp_path, data)
+        dataset = build(folder, [*LOAD, *PACK])
+        assert [len(dataset[i]['data_samples'].gt_instances) for i in range(3)] == [1, 0, 0]
+        kept = build(folder, filter_cfg=dict(filter_empty_gt=True, min_size=0))
+        assert len(kept) == 1
+
+    def test_missing_area_crowd_and_segmentation(self, tmp_path):
+        data = coco_dict()
+        del data['annotations'][0]['area'], data['annotations'][0]['iscrowd']
+        data['annotations'][1].update(iscrowd=1, segmentation=[[0, 0, 5, 0, 5, 5]])
+        folder = write_coco(tmp_path, data)
+        first, second = build(folder, serialize_data=False).data_list
+        assert first['instances'][0]['ignore_flag'] == 0
+        assert second['instances'][0]['ignore_flag'] == 1
+        assert 'mask' not in second['instances'][0]
+        masks = build(folder, serialize_data=False, with_mask=True).data_list
+        assert masks[1]['instances'][0]['mask'] == [[0, 0, 5, 0, 5, 5]]
+
+    def test_crowd_only_images_count_as_empty(self, tmp_path):
+        data = coco_dict()
+        data['annotations'][1]['iscrowd'] = 1
+        dataset = build(write_coco(tmp_path, data), filter_cfg=dict(filter_empty_gt=True))
+        assert len(dataset) == 1
+
+    def test_test_set_without_annotations(self, tmp_path):
+        data = coco_dict()
+        del data['annotations']
+        folder = write_coco(tmp_path, data)
+        assert len(build(folder, test_mode=True)) == 2
+        with pytest.raises(DataError, match="has no list 'annotations'"):
+            build(folder)
+
+    def test_lazy_init_touches_no_file(self):
+        dataset = CheckedCocoDataset(data_root='nowhere', ann_file='x.json', lazy_init=True,
+                                     metainfo=dict(classes=CLASSES))
+        assert dataset.metainfo['classes'] == CLASSES
+
+
+class TestBadBoxes:
+
+    def test_dropped_and_clipped(self, tmp_path, warnings):
+        boxes = [[10, 10, 20, 20], [-5, -5, 20, 20], [50, 40, 30, 30], [100, 10, 5, 5],
+                 [20, 20, -10, 10], [20, 20, 0, 10], [1, 1, 0.5, 20], [float('nan'), 0, 5, 5],
+                 [0, 0, 64.5, 48.5]]
+        data = coco_dict([(1, 1, box) for box in boxes], num_images=1)
+        dataset = build(write_coco(tmp_path, data), serialize_data=False)
+        kept = [instance['bbox'] for instance in dataset.data_list[0]['instances']]
+        assert kept == [[10, 10, 30, 30], [0, 0, 15, 15], [50, 40, 64, 48], [0, 0, 64, 48]]
+        assert [message.split(': ', 1)[1] for message in warnings] == [
+            '1 of 9 boxes have coordinates that are not finite numbers and were dropped',
+            '2 of 9 boxes have zero or negative width or height and were dropped',
+            '1 of 9 boxes lie outside their image and were dropped',
+            '1 of 9 boxes are thinner than a pixel and were dropped',
+            '2 of 9 boxes reach over the image border and were clipped']
+
+    def test_no_warning_for_good_data(self, tmp_path, warnings):
+        build(write_coco(tmp_path))
+        assert warnings == []
+
+    @pytest.mark.parametrize('box', [[1, 2, 3], None, ['a', 2, 3, 4], 7])
+    def test_malformed(self, tmp_path, box):
+        data = coco_dict([(1, 1, [1, 2, 3, 4]), (1, 1, box)])
+        with pytest.raises(DataError, match='box of annotation 2 must be four numbers'):
+            build(write_coco(tmp_path, data))
+
+    def test_unknown_image(self, tmp_path, warnings):
+        data = coco_dict([(1, 1, [1, 2, 3, 4]), (9, 1, [1, 2, 3, 4])])
+        build(write_coco(tmp_path, data))
+        assert len(warnings) == 1 and '1 boxes belong to image ids that are not in' in warnings[0]
+
+    def test_no_boxes_at_all(self, tmp_path, warnings):
+        build(write_coco(tmp_path, coco_dict([])))
+        assert len(warnings) == 1 and 'no usable boxes at all' in warnings[0]
+
+
+class TestBadAnnotationFiles:
+
+    def test_missing(self, tmp_path):
+        with pytest.raises(DataError, match='ann.json.* does not exist: check data_root'):
+            build(tmp_path)
+
+    @pytest.mark.parametrize('share', [0, 0.3, 0.99])
+    def test_cut_short(self, tmp_path, share):
+        file = write_coco(tmp_path) / 'ann.json'
+        text = file.read_text()
+        file.write_text(text[:int(len(text) * share)])
+        with pytest.raises(DataError, match='ann.json.* is not complete JSON.*cut short'):
+            build(tmp_path)
+
+    def test_binary(self, tmp_path):
+        (tmp_path / 'ann.json').write_bytes(pickle.dumps([1, 2]) + b'\xff\xfe')
+        with pytest.raises(DataError, match='is not complete JSON'):
+            build(tmp_path)
+
+    def test_not_coco(self, tmp_path):
+        (tmp_path / 'ann.json').write_text('[1, 2]')
+        with pytest.raises(DataError, match='not in COCO format: it holds a list'):
+            build(tmp_path)
+        (tmp_path / 'ann.json').write_text('{"images": []}')
+        with pytest.raises(DataError, match="has no list 'categories', 'annotations'"):
+            build(tmp_path)
+
+    @pytest.mark.parametrize('kind,key', [
+        ('images', 'file_name'), ('images', 'width'), ('annotations', 'bbox'),
+        ('annotations', 'category_id'), ('categories', 'name')])
+    def test_missing_key(self, tmp_path, kind, key):
+        data = coco_dict()
+        folder = write_coco(tmp_path, data)
+        del data[kind][1][key]
+        (folder / 'ann.json').write_text(json.dumps(data))
+        with pytest.raises(DataError, match=f"entry 1 of '{kind}' has no '{key}'"):
+            build(folder)
+
+    @pytest.mark.parametrize('width', [0, None, -3, '64'])
+    def test_bad_size(self, tmp_path, width):
+        folder = write_coco(tmp_path)
+        data = coco_dict()
+        data['images'][0]['width'] = width
+        (folder / 'ann.json').write_text(json.dumps(data))
+        with pytest.raises(DataError, match="height and width of image '1.jpg' must be positive"):
+            build(folder)
+
+    @pytest.mark.parametrize('kind', ['images', 'annotations', 'categories'])
+    def test_double_ids(self, tmp_path, kind):
+        data = coco_dict()
+        data[kind][1]['id'] = data[kind][0]['id']
+        with pytest.raises(DataError, match=f"ids of '{kind}' must be unique.*'1'"):
+            build(write_coco(tmp_path, data))
+
+    def test_no_images(self, tmp_path):
+        with pytest.raises(DataError, match='lists no images: the data set is empty'):
+            build(write_coco(tmp_path, coco_dict([], num_images=0)))
+
+    def test_all_images_filtered(self, tmp_path):
+        folder = write_coco(tmp_path, coco_dict([]))
+        with pytest.raises(DataError, match='leaves none of 2 images.*filter_empty_gt=False'):
+            build(folder, filter_cfg=dict(filter_empty_gt=True))
+
+    def test_undefined_category_id(self, tmp_path):
+        data = coco_dict([(1, 1, [0, 0, 9, 9]), (1, 7, [0, 0, 9, 9]), (1, 8, [0, 0, 9, 9])])
+        with pytest.raises(DataError, match="2 boxes have the category id '7', '8', which is not"):
+            build(write_coco(tmp_path, data))
+
+    def test_class_names_do_not_match(self, tmp_path, warnings):
+        folder = write_coco(tmp_path)
+        with pytest.raises(DataError, match="no category called 'Cat'; it has 'cat', 'dog': corr"):
+            build(folder, classes=('Cat', 'dog'))
+        with pytest.raises(DataError, match="no category called 'a', 'b'"):
+            build(folder, classes=('a', 'b'), strict=False)
+        dataset = build(folder, classes=('Cat', 'dog'), strict=False, serialize_data=False)
+        assert dataset.data_list[1]['instances'][0]['bbox_label'] == 1
+        assert any("no category is called 'Cat'" in message for message in warnings)
+
+    @pytest.mark.parametrize('classes', ['cat', (), ('cat', 'cat')])
+    def test_bad_classes(self, tmp_path, classes):
+        folder = write_coco(tmp_path)
+        with pytest.raises(DataError, match='metainfo classes must be a tuple of'):
+            build(folder, classes=classes)
+
+
+class TestImages:
+
+    @pytest.fixture
+    def folder(self, tmp_path):
+        return write_coco(tmp_path)
+
+    @pytest.mark.parametrize('kind', ['gray', 'rgba', 'gray16', 'color16', 'gray_alpha'])
+    def test_unusual_pixels(self, folder, kind):
+        """They load as three channels of 8 bits with the right values."""
+        ramp = np.tile(np.arange(64, dtype=np.uint8) * 4, (48, 1))
+        img = dict(
+            gray=ramp,
+            rgba=np.dstack([ramp, 255 - ramp, ramp // 2, 255 - ramp]),
+            gray16=ramp.astype(np.uint16) * 256 + 77,
+            color16=np.dstack([ramp, ramp, ramp // 2]).astype(np.uint16) * 256,
+            gray_alpha=np.dstack([ramp] * 3 + [ramp]))[kind]
+        file = folder / '1.png'
+        assert cv2.imwrite(str(file), img)
+        data = coco_dict()
+        data['images'][0]['file_name'] = '1.png'
+        (folder / 'ann.json').write_text(json.dumps(data))
+        loaded = build(folder, [*LOAD, *PACK])[0]['inputs'].numpy()
+        assert loaded.shape == (3, 48, 64) and loaded.dtype == np.uint8
+        expected = dict(
+            gray=[ramp] * 3, rgba=[ramp, 255 - ramp, ramp // 2], gray16=[ramp] * 3,
+            color16=[ramp, ramp, ramp // 2], gray_alpha=[ramp] * 3)[kind]
+        assert np.abs(loaded.astype(int) - np.array(expected)).max() <= 1
+
+    def test_missing(self, folder):
+        (folder / '1.jpg').unlink()
+        with pytest.raises(DataError, match="1.jpg' does not exist: check data_root and"):
+            build(folder, LOAD)[0]
+
+    def test_empty_file(self, folder):
+        (folder / '1.jpg').write_bytes(b'')
+        with pytest.raises(DataError, match=r"1.jpg' is empty \(0 bytes\)"):
+            build(folder, LOAD)[0]
+
+    @pytest.mark.parametrize('suffix,name', [('jpg', 'JPEG'), ('png', 'PNG')])
+    @pytest.mark.parametrize('lenient', [False, True])
+    def test_cut_short(self, folder, suffix, name, lenient, monkeypatch):
+        """With an OpenCV that decodes half a file, and with one that does not."""
+        file = folder / f'1.{suffix}'
+        write_image(file)
+        content = file.read_bytes()
+        file.write_bytes(content[:len(content) // 2])
+        data = coco_dict()
+        data['images'][0]['file_name'] = file.name
+        (folder / 'ann.json').write_text(json.dumps(data))
+        if lenient:
+            module = 'mmyolonas.datasets.checked_coco_dataset'
+            monkeypatch.setattr(f'{module}.opencv_accepts_cut_files', lambda: True)
+            monkeypatch.setattr(cv2, 'imdecode', lambda *args: np.zeros((48, 64, 3), np.uint8))
+        message = rf'1.{suffix}. is cut short \({len(content) // 2} bytes of a {name}\)'
+        with pytest.raises(DataError, match=message):
+            build(folder, LOAD)[0]
+
+    def test_bytes_behind_the_end_are_fine(self, folder):
+        file = folder / '1.jpg'
+        file.write_bytes(file.read_bytes() + b'appended by a camera')
+        assert not image_checks.is_cut_short(str(file))
+        assert image_checks.image_problem(str(file)) is None
+
+    def test_not_an_image(self, folder):
+        (folder / '1.jpg').write_text('<html>404 not found</html>')
+        with pytest.raises(DataError, match="is not an image .it begins with b'<html>40'"):
+            build(folder, LOAD)[0]
+
+    def test_damaged(self, folder):
+        data = bytearray((folder / '1.jpg').read_bytes())
+        data[2:-2] = bytes(len(data) - 4)
+        (folder / '1.jpg').write_bytes(bytes(data))
+        with pytest.raises(DataError, match='damaged JPEG'):
+            build(folder, LOAD)[0]
+
+    def test_skip(self, folder, warnings):
+        (folder / '1.jpg').write_text('nothing')
+        dataset = build(folder, [*LOAD, *PACK], bad_images='skip')
+        for _ in range(3):
+            assert dataset[0]['data_samples'].img_id == 2
+        assert len(warnings) == 1 and 'skipped: image file' in warnings[0]
+        testing = build(folder, LOAD, bad_images='skip', test_mode=True)
+        with pytest.raises(DataError, match='not an image'):
+            testing[0]
+
+    def test_worker_keeps_the_sentence(self, folder):
+        (folder / '2.jpg').write_text('nothing')
+        loader = DataLoader(build(folder, [*LOAD, *PACK]), num_workers=1, batch_size=None)
+        with pytest.raises(DataError, match="image file '.*2.jpg' is not an image"):
+            list(loader)
+
+    def test_pipeline_error_names_the_image(self, folder):
+        dataset = build(folder, [*LOAD, dict(type='mmyolonas.CenterPad', size=(32, 32))])
+        with pytest.raises(DataError, match="failed on image '.*1.jpg' with ValueError: an image "
+                           'of 64x48 pixels does not fit'):
+            dataset[0]
+
+    def test_size_differs_from_annotation(self, folder, warnings):
+        for name in ('1.jpg', '2.jpg'):
+            write_image(folder / name, 48, 64)
+        dataset = build(folder, [*LOAD, *PACK])
+        dataset[0], dataset[1]
+        assert len(warnings) == 1
+        assert '48x64 pixels but the annotations say 64x48' in warnings[0]
+
+    def test_wrong_argument(self, folder):
+        with pytest.raises(ValueError, match='bad_images'):
+            build(folder, bad_images='ignore')
