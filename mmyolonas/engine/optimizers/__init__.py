@@ -1,4 +1,5 @@
 """Optimizer wrappers."""
 from .auto_amp_optim_wrapper import AutoAmpOptimWrapper
+from .bfloat16_optim_wrapper import BFloat16OptimWrapper
 
-__all__ = ['AutoAmpOptimWrapper']
+__all__ = ['AutoAmpOptimWrapper', 'BFloat16OptimWrapper']
