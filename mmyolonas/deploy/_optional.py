@@ -1,0 +1,37 @@
+"""Import of optional packages with the command that installs them."""
+import importlib
+from types import ModuleType
+
+INSTALL = {
+    'onnx': 'pip install onnx',
+    'onnxruntime': 'pip install onnxruntime',
+    'onnxslim': 'pip install onnxslim',
+    'openvino': 'pip install openvino',
+    'tensorrt': 'pip install tensorrt',
+    'tensorrt_rtx': 'pip install tensorrt-rtx-cu12',
+    'mmdeploy': 'pip install --no-deps mmdeploy && '
+                'pip install aenum terminaltables prettytable multiprocess',
+    'mmdeploy_runtime': 'pip install mmdeploy-runtime',
+    'mmpose': 'pip install --no-deps mmpose && pip install json-tricks munkres xtcocotools',
+    'cv2': 'pip install opencv-python-headless',
+}
+
+
+def require(name: str, purpose: str) -> ModuleType:
+    """Import an optional package.
+
+    Args:
+        name (str): Import name.
+        purpose (str): What needs it, for the message.
+
+    Raises:
+        ImportError: The package is missing; the message has the command that
+            installs it.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        command = INSTALL.get(name.split('.')[0], f'pip install {name}')
+        raise ImportError(
+            f'{purpose} needs the package {name!r}, which cannot be imported ({error}). '
+            f'Install it with: {command}') from error
