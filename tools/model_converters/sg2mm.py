@@ -1,0 +1,112 @@
+"""Convert YOLO-NAS checkpoints between SuperGradients and this project.
+
+SRC is a file of SuperGradients: with `ema_net` (preferred), `net`, or a bare
+state dict; unfused, partially or fully fused; any number of classes; detection
+S, M, L, pose N, S, M, L, or another architecture of the family. With --reverse
+SRC is one of our checkpoints and DST can be loaded strictly by the original.
+
+Nothing is written if a tensor is left over or missing.
+"""
+import torch
+from torch import nn
+
+from mmyolonas.model_converters import (
+    ConversionReport,
+    from_supergradients,
+    pose_start_weights,
+    to_supergradients,
+)
+from mmyolonas.model_converters.supergradients import read_checkpoint
+from mmyolonas.utils.cli import add_cfg_options, load_config, new_parser, run_main
+from mmyolonas.utils.errors import UserError
+from mmyolonas.utils.files import atomic_path
+
+EXAMPLES = '''examples:
+  python tools/model_converters/sg2mm.py yolo_nas_s_coco.pth yolonas_s.pth
+  python tools/model_converters/sg2mm.py ckpt_best.pth mine.pth --config my_config.py --trust
+  python tools/model_converters/sg2mm.py mine.pth for_supergradients.pth --reverse
+  python tools/model_converters/sg2mm.py yolo_nas_s_coco.pth pose_start.pth --init-pose'''
+
+
+def parse_args():
+    """Return the command line's options."""
+    parser = new_parser(__doc__, EXAMPLES)
+    parser.add_argument('src', metavar='SRC', help='checkpoint to convert')
+    parser.add_argument('dst', metavar='DST', help='file to write')
+    parser.add_argument(
+        '--config', help='config of the model; the converted weights are then loaded strictly '
+        'into it as a check (by default the architecture is read off the shapes)')
+    add_cfg_options(parser)
+    direction = parser.add_mutually_exclusive_group()
+    direction.add_argument('--reverse', action='store_true',
+                           help='convert one of our checkpoints to SuperGradients')
+    direction.add_argument(
+        '--init-pose', action='store_true', help='SRC is a detection checkpoint (either kind); '
+        'write the weights that a pose model of the same size can start from')
+    parser.add_argument('--trust', action='store_true', help='read any Python object in SRC; this '
+                        'runs code that SRC may contain, so only for files you trust')
+    return parser.parse_args()
+
+
+def build_model(args) -> nn.Module:
+    """Build the model of ``--config``, or return None without one."""
+    if args.config is None:
+        return None
+    from mmengine.registry import MODELS, init_default_scope
+    cfg = load_config(args.config, args.cfg_options)
+    init_default_scope(cfg.get('default_scope', 'mmdet'))
+    return MODELS.build(cfg.model)
+
+
+def check_load(model: nn.Module, checkpoint: dict) -> str:
+    """Load the result strictly into the config's model; return a sentence."""
+    state = model.state_dict()
+    classes = [key for key, value in checkpoint['state_dict'].items()
+               if value.shape != state[key].shape]
+    model.load_state_dict({
+        key: state[key] if key in classes else value
+        for key, value in checkpoint['state_dict'].items()
+    }, strict=True)
+    if classes:
+        return ('  the config has another number of classes or key points: everything but its '
+                f'prediction layers ({len(classes)} tensors) loads')
+    return '  loads strictly into the model of the config'
+
+
+def convert(args):
+    """Return the converted checkpoint and its report."""
+    checkpoint = read_checkpoint(args.src, args.trust)
+    if args.reverse:
+        return to_supergradients(checkpoint, args.src)
+    model = build_model(args)
+    if args.init_pose:
+        return pose_start_weights(checkpoint, args.src, model)
+    converted, report = from_supergradients(checkpoint, args.src, model)
+    if model is not None and report.complete:
+        report.notes.append(check_load(model, converted).strip())
+    return converted, report
+
+
+def refuse_incomplete(report: ConversionReport) -> None:
+    """Raise if a tensor found no place."""
+    if not report.complete:
+        raise UserError(
+            f'{len(report.left_over)} tensors are left over and {len(report.missing)} are missing '
+            '(listed above); nothing was written. If the model is not a plain YOLO-NAS, give its '
+            'config with --config.')
+
+
+def main() -> None:
+    """Run the tool."""
+    args = parse_args()
+    converted, report = convert(args)
+    print(report.text())
+    if not args.init_pose:
+        refuse_incomplete(report)
+    with atomic_path(args.dst) as temporary:
+        torch.save(converted, temporary)
+    print(f'  written to {args.dst}')
+
+
+if __name__ == '__main__':
+    run_main(main)
