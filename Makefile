@@ -35,7 +35,7 @@ $(VENV)/$(STAMP): pyproject.toml $(R)/default.in $(R)/nodeps.txt $(R)/constraint
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python $(PIP_INSTALL) --upgrade pip
 	@$(VENV)/bin/python $(PIP_INSTALL) $(PINS) -r $(R)/default.in
-	@$(VENV)/bin/python $(PIP_INSTALL) --no-deps -r $(R)/nodeps.txt
+	@$(VENV)/bin/python $(PIP_INSTALL) --no-deps --no-build-isolation -r $(R)/nodeps.txt
 	@$(VENV)/bin/python $(PIP_INSTALL) $(EDITABLE)
 	@touch $@
 	@echo "Done: $(VENV)/bin/python -m mmyolonas.doctor tells what is in it"
@@ -47,7 +47,7 @@ $(VENV_CLASSIC)/$(STAMP): pyproject.toml $(R)/classic.in $(R)/classic-constraint
 	@test -x $(VENV_CLASSIC)/bin/python || $(PYTHON) -m venv $(VENV_CLASSIC)
 	@$(VENV_CLASSIC)/bin/python $(PIP_INSTALL) --upgrade pip
 	@$(VENV_CLASSIC)/bin/python $(PIP_INSTALL) -c $(R)/classic-constraints.txt \
-	  torch torchvision numpy setuptools wheel ninja cython
+	  torch torchvision numpy setuptools wheel ninja
 	@MMCV_WITH_OPS=1 $(VENV_CLASSIC)/bin/python $(PIP_INSTALL) --find-links $(WHEELS) \
 	  --no-build-isolation -c $(R)/classic-constraints.txt -r $(R)/classic.in
 	@$(VENV_CLASSIC)/bin/python $(PIP_INSTALL) --no-deps mmpose==1.3.2 mmdeploy==1.3.1 xtcocotools==1.14.3
