@@ -8,18 +8,21 @@ from types import ModuleType
 from mmyolonas.compat.core import has_module, offer, repair
 
 
-@repair('xtcocotools._mask', 'xtcocotools <= 1.14.3 wheels with numpy 2')
+@repair('xtcocotools._mask', 'xtcocotools <= 1.14.3 with numpy 2')
 def _alias_xtcocotools_mask() -> str | None:
     if not has_module('xtcocotools._mask'):
         return None
+    import numpy as np
     try:
-        importlib.import_module('xtcocotools._mask')
+        # The wheel fails to import, one built from source fails to decode.
+        mask = importlib.import_module('xtcocotools._mask')
+        mask.decode(mask.encode(np.ones((1, 1, 1), np.uint8, order='F')))
         return None
-    except (ImportError, ValueError) as error:
+    except Exception as error:
         mask = importlib.import_module('pycocotools._mask')
         sys.modules['xtcocotools._mask'] = mask
         sys.modules['xtcocotools']._mask = mask
-        return ('its extension is built for another numpy '
+        return ('its extension was made for another numpy '
                 f'({error}); pycocotools supplies the same functions')
 
 
