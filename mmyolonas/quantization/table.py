@@ -1,0 +1,63 @@
+"""The ranges that calibration found: what a quantised model consists of beside its weights."""
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Dict, Iterable, List, Union
+
+import numpy as np
+
+from mmyolonas.utils import UserError, write_text
+
+FORMAT = 'mmyolonas-ranges/1'
+
+
+@dataclass
+class RangeTable:
+    """Ranges of activations and weights; scale = range / 127.
+
+    Args:
+        activations (dict[str, float]): Largest absolute value of each tensor
+            class (:mod:`mmyolonas.quantization.dataflow`) that is represented.
+        weights (dict[str, list[float]]): Largest absolute weight of each output
+            channel of each layer.
+        method (str): How the activations' ranges were found.
+        num_images (int): Calibration images.
+    """
+    activations: Dict[str, float] = field(default_factory=dict)
+    weights: Dict[str, List[float]] = field(default_factory=dict)
+    method: str = ''
+    num_images: int = 0
+
+    def save(self, path: Union[str, Path]) -> None:
+        """Write the table as JSON, atomically."""
+        write_text(path, json.dumps({'format': FORMAT, **asdict(self)}, indent=1) + '\n')
+
+    @classmethod
+    def load(cls, path: Union[str, Path]) -> 'RangeTable':
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            UserError: No such file, or it is no table of ranges.
+        """
+        try:
+            data = json.loads(Path(path).read_text(encoding='utf-8'))
+        except (OSError, ValueError) as error:
+            raise UserError(f'cannot read the ranges {path}: {error}') from error
+        if not isinstance(data, dict) or data.pop('format', None) != FORMAT:
+            raise UserError(f'{path} is no table of ranges; tools/quantize.py writes one.')
+        return cls(**data)
+
+    def check(self, layers: Iterable[str]) -> None:
+        """Raise unless the table is of a model with these weighted layers.
+
+        Raises:
+            UserError: Layers are missing, or a range is not a positive number.
+        """
+        missing = [layer for layer in layers if layer not in self.weights]
+        if missing:
+            raise UserError(
+                f'the ranges are of another model: {len(missing)} layers are not among them, '
+                f'first {missing[0]}. Calibrate this model with tools/quantize.py.')
+        for name, value in self.activations.items():
+            if not np.isfinite(value) or value <= 0:
+                raise UserError(f'the range of {name} is {value}; calibrate again.')
