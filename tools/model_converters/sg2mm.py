@@ -7,6 +7,8 @@ SRC is one of our checkpoints and DST can be loaded strictly by the original.
 
 Nothing is written if a tensor is left over or missing.
 """
+from typing import Optional
+
 import torch
 from torch import nn
 
@@ -17,6 +19,7 @@ from mmyolonas.model_converters import (
     to_supergradients,
 )
 from mmyolonas.model_converters.supergradients import read_checkpoint
+from mmyolonas.utils.building import build_model
 from mmyolonas.utils.cli import add_cfg_options, load_config, new_parser, run_main
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import atomic_path
@@ -48,14 +51,11 @@ def parse_args():
     return parser.parse_args()
 
 
-def build_model(args) -> nn.Module:
+def model_of(args) -> Optional[nn.Module]:
     """Build the model of ``--config``, or return None without one."""
     if args.config is None:
         return None
-    from mmengine.registry import MODELS, init_default_scope
-    cfg = load_config(args.config, args.cfg_options)
-    init_default_scope(cfg.get('default_scope', 'mmdet'))
-    return MODELS.build(cfg.model)
+    return build_model(load_config(args.config, args.cfg_options))
 
 
 def check_load(model: nn.Module, checkpoint: dict) -> str:
@@ -78,7 +78,7 @@ def convert(args):
     checkpoint = read_checkpoint(args.src, args.trust)
     if args.reverse:
         return to_supergradients(checkpoint, args.src)
-    model = build_model(args)
+    model = model_of(args)
     if args.init_pose:
         return pose_start_weights(checkpoint, args.src, model)
     converted, report = from_supergradients(checkpoint, args.src, model)

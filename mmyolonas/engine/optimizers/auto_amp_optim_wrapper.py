@@ -1,12 +1,13 @@
 """Mixed precision where the machine has it."""
 import logging
-from contextlib import contextmanager
 
 import torch
 from mmengine.logging import print_log
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 
 from mmyolonas.registry import OPTIM_WRAPPERS
+
+from .bfloat16_optim_wrapper import BFloat16OptimWrapper
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -28,20 +29,10 @@ class AutoAmpOptimWrapper(AmpOptimWrapper):
         wanted = 'bfloat16, for which this CPU has matrix units' if bfloat16 else \
             'single precision'
         print_log(
-            f'no GPU: training in {wanted}, instead of the config\'s mixed precision',
+            f"no GPU: training in {wanted}, instead of the config's mixed precision",
             logger='current',
             level=logging.WARNING)
-        return (CpuBfloat16OptimWrapper if bfloat16 else OptimWrapper)(*args, **kwargs)
-
-
-class CpuBfloat16OptimWrapper(OptimWrapper):
-    """Forward passes under bfloat16 autocast on a CPU; weights stay float32."""
-
-    @contextmanager
-    def optim_context(self, model: torch.nn.Module):
-        """Run the forward pass of ``model`` in bfloat16 where that is safe."""
-        with super().optim_context(model), torch.autocast('cpu', torch.bfloat16):
-            yield
+        return (BFloat16OptimWrapper if bfloat16 else OptimWrapper)(*args, **kwargs)
 
 
 def has_accelerator() -> bool:
