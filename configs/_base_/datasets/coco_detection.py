@@ -93,8 +93,8 @@ val_dataloader = dict(
         backend_args=backend_args))
 test_dataloader = val_dataloader
 
-# pycocotools with its usual 100 detections per image (the original's own
-# metric takes 100 per class and is up to a few tenths of a point higher).
+# pycocotools with its usual 100 detections per image; the original's own metric
+# takes 100 per class.
 val_evaluator = dict(
     type='mmyolonas.CheckedCocoMetric',
     ann_file=data_root + 'annotations/instances_val2017.json',
