@@ -51,3 +51,17 @@ def draw_result(image: np.ndarray, result: Any, keypoint_threshold: float = 0.3)
             if visible:
                 cv2.circle(picture, point, 2 * thick, color, -1, cv2.LINE_AA)
     return picture
+
+
+def save_picture(path: str, picture: np.ndarray) -> None:
+    """Write a picture (BGR), atomically.
+
+    Raises:
+        PermissionError: The folder cannot be written to.
+        ValueError: OpenCV does not know the suffix.
+    """
+    from mmyolonas.deploy.atomic import atomic_path
+    cv2 = require('cv2', 'Writing a picture')
+    with atomic_path(path) as temporary:
+        if not cv2.imwrite(temporary, picture):
+            raise ValueError(f'OpenCV cannot write {path}; use .jpg or .png.')

@@ -1,0 +1,4 @@
+# OpenVINO, one image of fixed size at a time. fp16: weights are stored in 16 bit.
+_base_ = './_base_/detection.py'
+
+backend_config = dict(type='openvino', fp16=False)

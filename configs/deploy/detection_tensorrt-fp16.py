@@ -1,0 +1,4 @@
+# TensorRT, the network in 16 bit, decoding and suppression in 32.
+_base_ = './detection_tensorrt.py'
+
+backend_config = dict(common_config=dict(fp16_mode=True))

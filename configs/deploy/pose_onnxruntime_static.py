@@ -1,0 +1,4 @@
+# ONNX Runtime, one image of fixed size at a time.
+_base_ = './_base_/pose.py'
+
+backend_config = dict(type='onnxruntime')

@@ -1,0 +1,124 @@
+"""Export a checkpoint to ONNX, OpenVINO or TensorRT.
+
+Writes end2end.onnx and the backend's file to --work-dir, compares the ONNX
+file with PyTorch, and draws what it finds in the image.
+"""
+import os
+from typing import Any, List, Optional
+
+from mmyolonas.deploy.pipeline import DeployReport, convert, dump_sdk_info, export_checkpoint
+from mmyolonas.deploy.tool_support import deploy_errors
+from mmyolonas.utils.cli import (add_cfg_options, check_checkpoint, load_config, new_parser,
+                                 run_main)
+from mmyolonas.utils.errors import UserError
+
+EXAMPLES = '''examples:
+  python tools/deploy.py configs/deploy/detection_onnxruntime_static.py \\
+      configs/yolonas/yolonas_s_coco.py yolonas_s.pth image.jpg --work-dir deployed
+  python tools/deploy.py configs/deploy/pose_openvino_static.py \\
+      configs/yolonas_pose/yolonas_pose_n_coco.py pose_n.pth image.jpg --work-dir deployed
+  python tools/deploy.py configs/deploy/detection_tensorrt-int8.py \\
+      configs/yolonas/yolonas_s_coco.py yolonas_s.pth image.jpg --onnx yolonas_s_int8.onnx'''
+
+
+def parse_args():
+    """Return the command line's options."""
+    parser = new_parser(__doc__, EXAMPLES)
+    parser.add_argument('deploy_cfg', help='deploy config, see configs/deploy')
+    parser.add_argument('model_cfg', help='model config')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('img', help='image to draw the results on')
+    parser.add_argument('--test-img', nargs='+', default=None, metavar='IMG',
+                        help='images to draw instead of IMG')
+    parser.add_argument('--work-dir', default='deployed', help='folder to write to '
+                        '(default: deployed)')
+    parser.add_argument('--device', default='cpu', help='device the result is tried on '
+                        '(default: cpu); the export itself runs on the CPU')
+    parser.add_argument('--onnx', metavar='FILE', help='take this ONNX file, for example a '
+                        'quantised one, instead of exporting the checkpoint')
+    parser.add_argument('--dump-info', action='store_true',
+                        help="write the description for mmdeploy's SDK (detection)")
+    parser.add_argument('--show', action='store_true', help='show the pictures in a window')
+    parser.add_argument('--no-picture', action='store_true', help='draw nothing')
+    parser.add_argument('--log-level', default='INFO', help="level of mmdeploy's messages")
+    add_cfg_options(parser)
+    return parser.parse_args()
+
+
+def draw(report: DeployReport, images: List[str], args: Any) -> Optional[List[str]]:
+    """Write pictures of what the exported file finds; None where it cannot run here."""
+    from mmyolonas.apis.runtime import Runtime
+    from mmyolonas.deploy.drawing import save_picture
+    if report.metadata is None:
+        print('the file has no description of ours, so no picture is drawn.')
+        return None
+    written = []
+    try:
+        with Runtime(report.model, report.backend, args.device) as runtime:
+            for image in images:
+                result = runtime(image)
+                stem = os.path.splitext(os.path.basename(image))[0]
+                path = os.path.join(args.work_dir, f'output_{report.backend}_{stem}.jpg')
+                picture = result.above(0.3).draw(image)
+                save_picture(path, picture)
+                written.append(path)
+                print(f'{image}: {len(result)} found, those above 0.3 drawn in {path}')
+                if args.show:
+                    show(picture, path)
+    except (RuntimeError, ImportError) as error:
+        print(f'no picture: {error}')
+        return None
+    return written
+
+
+def show(picture: Any, title: str) -> None:
+    """Show a picture until a key is pressed, if there is a screen."""
+    import cv2
+    try:
+        cv2.imshow(title, picture)
+        cv2.waitKey(0)
+    except cv2.error:
+        print('there is no window system; look at the file instead.')
+
+
+def main() -> None:
+    """Run the tool."""
+    args = parse_args()
+    deploy_cfg = load_config(args.deploy_cfg, args.cfg_options)
+    model_cfg = load_config(args.model_cfg)
+    images = args.test_img or [args.img]
+    for image in images:
+        if not os.path.isfile(image):
+            raise UserError(f'image {image} does not exist.')
+    if 'codebase_config' not in deploy_cfg or 'backend_config' not in deploy_cfg:
+        raise UserError(f'{args.deploy_cfg} is no deploy config; choose one of configs/deploy.')
+    int8 = deploy_cfg.backend_config.get('common_config', {}).get('int8_mode')
+    if int8 and not args.onnx:
+        raise UserError('an int8 config needs a quantised file: make one with tools/quantize.py '
+                        'and give it as --onnx FILE.')
+    with deploy_errors(args.log_level):
+        if args.onnx:
+            from mmyolonas.deploy import get_metadata
+            onnx_path, errors, metadata = args.onnx, {}, get_metadata(args.onnx)
+        else:
+            check_checkpoint(args.checkpoint)
+            print('exporting to ONNX ...', flush=True)
+            made = export_checkpoint(deploy_cfg, model_cfg, args.checkpoint, args.work_dir,
+                                     args.img)
+            onnx_path, errors, metadata = made.onnx, made.errors, made.metadata
+        if deploy_cfg.backend_config.type != 'onnxruntime':
+            print(f'converting to {deploy_cfg.backend_config.type} ...', flush=True)
+        report = convert(deploy_cfg, onnx_path, args.work_dir)
+        report.errors, report.metadata = errors, metadata
+        if args.dump_info:
+            report.files += dump_sdk_info(deploy_cfg, model_cfg, args.work_dir, args.checkpoint)
+    for name, error in report.errors.items():
+        print(f'largest difference between ONNX Runtime and PyTorch, {name}: {error:.2g}')
+    for path in dict.fromkeys([report.onnx, report.model, *report.files]):
+        print(f'wrote {path} ({os.path.getsize(path) / 2**20:.1f} MiB)')
+    if not args.no_picture:
+        draw(report, images, args)
+
+
+if __name__ == '__main__':
+    run_main(main)
