@@ -12,7 +12,6 @@ from mmyolonas.models.necks import YOLONASPAN
 from mmyolonas.models.utils import distances_to_boxes, flatten_levels, integral, pad_targets
 from tests.reference import DATA, fill_with_reference_weights, reference_input, split_levels
 
-FEAT_CHANNELS = dict(s=(64, 128, 256), m=(96, 192, 384), l=(128, 256, 512))
 STRIDES = (8, 16, 32)
 
 
@@ -20,7 +19,7 @@ def build(arch: str) -> nn.Module:
     model = nn.Module()
     model.backbone = YOLONASBackbone(arch)
     model.neck = YOLONASPAN(arch)
-    model.bbox_head = YOLONASHead(80, feat_channels=FEAT_CHANNELS[arch])
+    model.bbox_head = YOLONASHead(80, arch)
     return model
 
 

@@ -1,6 +1,6 @@
 """Detection head of YOLO-NAS."""
 import math
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+from typing import List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import torch
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
@@ -14,10 +14,9 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmyolonas.models.layers import ConvNormAct
-from mmyolonas.models.task_modules import AssignResult
-from mmyolonas.models.utils import (OptConfig, boxes_to_distances, distances_to_boxes,
-                                    flatten_levels, gather_levels, grid_priors, integral,
-                                    pad_targets, select_candidates)
+from mmyolonas.models.losses.box_losses import positive_box_losses
+from mmyolonas.models.utils import (OptConfig, distances_to_boxes, flatten_levels, grid_priors,
+                                    integral, pad_targets, pick_arch, select_candidates)
 from mmyolonas.registry import MODELS
 
 
@@ -78,10 +77,12 @@ class YOLONASHead(BaseDenseHead):
 
     Args:
         num_classes (int): Number of classes.
-        in_channels (Sequence[int]): Channels of each feature map. Defaults to
-            those of the S, M and L neck.
-        feat_channels (Sequence[int]): Channels within the head, per level.
-            Defaults to S: (64, 128, 256); M has (96, 192, 384), L (128, 256, 512).
+        arch (str | dict): ``'s'``, ``'m'``, ``'l'`` or a table with the keys of
+            :attr:`arch_settings`. Defaults to ``'s'``.
+        in_channels (Sequence[int], optional): Channels of each feature map;
+            None takes the table's. Defaults to None.
+        feat_channels (Sequence[int], optional): Channels within the head, per
+            level; None takes the table's. Defaults to None.
         strides (Sequence[int]): Stride of each level. Defaults to (8, 16, 32).
         reg_max (int): Largest distance in units of the stride. Defaults to 16.
         num_convs (int): 3x3 convolutions in front of each prediction. Defaults to 1.
@@ -101,10 +102,16 @@ class YOLONASHead(BaseDenseHead):
         init_cfg (dict, optional): Initialisation of the weights.
     """
 
+    arch_settings = dict(
+        s=dict(in_channels=(96, 192, 384), feat_channels=(64, 128, 256)),
+        m=dict(in_channels=(96, 192, 384), feat_channels=(96, 192, 384)),
+        l=dict(in_channels=(96, 192, 384), feat_channels=(128, 256, 512)))
+
     def __init__(self,
                  num_classes: int,
-                 in_channels: Sequence[int] = (96, 192, 384),
-                 feat_channels: Sequence[int] = (64, 128, 256),
+                 arch: Union[str, dict] = 's',
+                 in_channels: Optional[Sequence[int]] = None,
+                 feat_channels: Optional[Sequence[int]] = None,
                  strides: Sequence[int] = (8, 16, 32),
                  reg_max: int = 16,
                  num_convs: int = 1,
@@ -119,6 +126,9 @@ class YOLONASHead(BaseDenseHead):
                  test_cfg: OptConfig = None,
                  init_cfg: OptConfig = None) -> None:
         super().__init__(init_cfg)
+        table = pick_arch(arch, self.arch_settings, type(self).__name__)
+        in_channels = table['in_channels'] if in_channels is None else in_channels
+        feat_channels = table['feat_channels'] if feat_channels is None else feat_channels
         if not len(in_channels) == len(feat_channels) == len(strides):
             raise ValueError(
                 'YOLONASHead: in_channels, feat_channels and strides need one entry per level, '
@@ -233,33 +243,10 @@ class YOLONASHead(BaseDenseHead):
             avg_factor = reduce_mean(assigned.assigned_scores.sum()).clamp(min=1)
             loss_cls = self.loss_cls(logits, assigned.labels, assigned.assigned_scores,
                                      assigned.pos_mask, avg_factor)
-            loss_bbox, loss_dfl = self._box_losses(
-                bbox_preds, bbox_dists, priors, strides, assigned, avg_factor)
+            loss_bbox, loss_dfl = positive_box_losses(
+                self.loss_bbox, self.loss_dfl, bbox_preds, bbox_dists, priors, strides, assigned,
+                avg_factor, self.reg_max)
         return dict(loss_cls=loss_cls, loss_bbox=loss_bbox, loss_dfl=loss_dfl)
-
-    def _box_losses(self, bbox_preds: List[Tensor], bbox_dists: List[Tensor], priors: Tensor,
-                    strides: Tensor, assigned: AssignResult,
-                    avg_factor: Tensor) -> Tuple[Tensor, Tensor]:
-        """Return GIoU and distribution loss of the positives."""
-        positives = assigned.pos_mask.nonzero(as_tuple=True)
-        dists = gather_levels(bbox_dists, positives).float()  # (N, 4 * (reg_max + 1))
-        stride = strides[positives[1]]
-        if bbox_preds[0].requires_grad:
-            distances = gather_levels(bbox_preds, positives).float()
-        else:
-            distances = integral(dists, self.reg_max, dim=-1) * stride
-        if len(dists) == 0:
-            # zeros that keep every parameter in the graph, as DDP demands
-            zero = sum(x.sum() for x in (*bbox_dists, *bbox_preds)) * 0
-            return zero, zero
-        prior = priors[positives[1]]
-        target = assigned.bboxes[positives]
-        weight = assigned.assigned_scores[positives]
-        loss_bbox = self.loss_bbox(
-            distances_to_boxes(prior, distances), target, weight=weight, avg_factor=avg_factor)
-        loss_dfl = self.loss_dfl(dists, boxes_to_distances(prior, target) / stride, weight,
-                                 avg_factor)
-        return loss_bbox, loss_dfl
 
     # ------------------------------------------------------------ inference
     def _predict_by_feat_single(self,
