@@ -17,13 +17,33 @@ from mmengine.registry import PARAM_SCHEDULERS as ROOT_PARAM_SCHEDULERS
 from mmengine.registry import TASK_UTILS as ROOT_TASK_UTILS
 from mmengine.registry import TRANSFORMS as ROOT_TRANSFORMS
 from mmengine.registry import VISUALIZERS as ROOT_VISUALIZERS
-from mmengine.registry import Registry
+from mmengine.registry import DefaultScope, Registry
 
 _SCOPE = 'mmyolonas'
 
 
+class _HostedRegistry(Registry):
+    """A registry that finds the hosts' components under its own default scope.
+
+    Configs name the host's types without a prefix and set the host's default
+    scope. A caller who insists on ours, such as
+    ``DetInferencer(..., scope='mmyolonas')``, gets the same types: a name that
+    is not ours means what it means in mmdet, else in mmpose, else in the root.
+    """
+
+    def get(self, key: str) -> type | None:
+        scope = DefaultScope.get_current_instance()
+        if '.' not in key and scope is not None and scope.scope_name == _SCOPE:
+            for name in (f'{_SCOPE}.{key}', f'mmdet.{key}', f'mmpose.{key}'):
+                found = super().get(name)
+                if found is not None:
+                    return found
+        return super().get(key)
+
+
 def _child(name: str, parent: Registry, location: str) -> Registry:
-    return Registry(name, parent=parent, scope=_SCOPE, locations=[f'mmyolonas.{location}'])
+    return _HostedRegistry(
+        name, parent=parent, scope=_SCOPE, locations=[f'mmyolonas.{location}'])
 
 
 MODELS = _child('model', ROOT_MODELS, 'models')
