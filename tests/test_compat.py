@@ -28,7 +28,7 @@ def run_python(code: str, *paths: Path) -> str:
     root = Path(__file__).resolve().parent.parent
     path = os.pathsep.join(str(p) for p in (*paths, root))
     done = subprocess.run([sys.executable, '-W', 'ignore', '-c', textwrap.dedent(code)],
-                          env={**os.environ, 'PYTHONPATH': path},
+                          env={**os.environ, 'PYTHONPATH': path}, cwd=os.sep,
                           capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout
