@@ -95,9 +95,8 @@ val_evaluator = [
 ]
 test_evaluator = val_evaluator
 
-# 100 epochs of 10 steps. bfloat16 halves the time on a recent x86 processor;
-# elsewhere take 'OptimWrapper'.
-max_epochs = 100
+# 80 epochs of 10 steps
+max_epochs = 80
 train_cfg = dict(max_epochs=max_epochs, val_interval=20)
 param_scheduler = [
     dict(
@@ -111,5 +110,4 @@ param_scheduler = [
         by_epoch=True,
         convert_to_iter_based=True),
 ]
-optim_wrapper = dict(type='mmyolonas.BFloat16OptimWrapper')
 default_hooks = dict(checkpoint=dict(interval=20, max_keep_ckpts=1))

@@ -65,9 +65,10 @@ class PoseCocoMetric(BaseMetric):
             boxes = np.array(poses['bboxes'], dtype=np.float64)
             boxes[:, 2:] -= boxes[:, :2]
             rows = [
-                dict(image_id=int(sample['img_id']), keypoints=pose, bbox=box, score=score)
+                dict(image_id=int(sample['img_id']), keypoints=pose.ravel().tolist(), bbox=box,
+                     score=score)
                 for pose, box, score in zip(
-                    points.reshape(len(points), -1).astype(float).tolist(), boxes.tolist(),
+                    points.astype(float), boxes.tolist(),
                     np.asarray(poses['bbox_scores'], float).tolist())
             ]
             self.results.append(rows)
