@@ -1,6 +1,7 @@
 """Evaluate a checkpoint on the test set of a config."""
 from mmengine.config import Config
 
+from mmyolonas.utils.building import switch_to_deploy
 from mmyolonas.utils.cli import (
     add_config_options,
     add_run_options,
@@ -87,8 +88,7 @@ def main() -> None:
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
     if args.fuse:
         runner.load_checkpoint(args.checkpoint)
-        model = getattr(runner.model, 'module', runner.model)
-        model.switch_to_deploy(None)
+        switch_to_deploy(getattr(runner.model, 'module', runner.model))
     runner.test()
 
 

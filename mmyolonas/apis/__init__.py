@@ -3,6 +3,9 @@ from importlib import import_module
 from typing import Any, List
 
 _WHERE = {
+    'InferenceOptions': 'inference',
+    'Prediction': 'prediction',
+    'Predictor': 'inference',
     'Runtime': 'runtime',
     'RuntimeResult': 'runtime',
 }

@@ -13,7 +13,7 @@ def set_scope(cfg: Config) -> None:
 
 
 def build_model(cfg: Config) -> nn.Module:
-    """Build the model of a config, with its initial weights.
+    """Build the model of a config; pre-trained parts (``init_cfg``) are not loaded.
 
     Raises:
         UserError: The config has no model.
@@ -21,10 +21,7 @@ def build_model(cfg: Config) -> nn.Module:
     if 'model' not in cfg:
         raise UserError('the config has no model.')
     set_scope(cfg)
-    model = MODELS.build(cfg.model)
-    if hasattr(model, 'init_weights'):
-        model.init_weights()
-    return model
+    return MODELS.build(cfg.model)
 
 
 def build_dataset(cfg: Config, loader: str = 'train_dataloader') -> Dataset:
@@ -45,7 +42,7 @@ def build_dataset(cfg: Config, loader: str = 'train_dataloader') -> Dataset:
 def switch_to_deploy(model: nn.Module) -> nn.Module:
     """Re-parameterise a model; nothing happens to one that has nothing to fuse."""
     if hasattr(model, 'switch_to_deploy'):
-        model.switch_to_deploy(None)
+        model.switch_to_deploy()
         return model
     for module in model.modules():
         if module is not model and hasattr(module, 'switch_to_deploy'):

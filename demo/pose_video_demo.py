@@ -1,0 +1,6 @@
+"""Estimate poses in videos; see --help."""
+from mmyolonas.apis.demo import video_main
+from mmyolonas.utils.cli import run_main
+
+if __name__ == '__main__':
+    run_main(lambda: video_main(pose=True))

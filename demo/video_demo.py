@@ -1,0 +1,6 @@
+"""Detect objects in videos; see --help."""
+from mmyolonas.apis.demo import video_main
+from mmyolonas.utils.cli import run_main
+
+if __name__ == '__main__':
+    run_main(video_main)

@@ -1,0 +1,56 @@
+"""What a model found in one image."""
+from dataclasses import dataclass
+from typing import Any, Dict, List, Optional, Sequence
+
+import numpy as np
+
+
+@dataclass
+class Prediction:
+    """Detections of one image, best first.
+
+    Args:
+        boxes: (N, 4) float32, xyxy in pixels of the original image.
+        scores: (N,) float32 within [0, 1].
+        labels: (N,) int64, class numbers.
+        keypoints: (N, K, 2) float32 in pixels, for pose models.
+        keypoint_scores: (N, K) float32 within [0, 1], for pose models.
+    """
+    boxes: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+    keypoints: Optional[np.ndarray] = None
+    keypoint_scores: Optional[np.ndarray] = None
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def select(self, keep: np.ndarray) -> 'Prediction':
+        """Return the detections at indices, or where a mask is True."""
+        return Prediction(*(None if value is None else value[keep] for value in (
+            self.boxes, self.scores, self.labels, self.keypoints, self.keypoint_scores)))
+
+    def of_classes(self, labels: Optional[Sequence[int]]) -> 'Prediction':
+        """Return the detections of some classes; None for all."""
+        return self if labels is None else self.select(np.isin(self.labels, list(labels)))
+
+    def records(self, classes: Sequence[str] = ()) -> List[Dict[str, Any]]:
+        """Return one dictionary of plain values for each detection.
+
+        Args:
+            classes (Sequence[str]): Class names.
+        """
+        records = []
+        for index in range(len(self)):
+            label = int(self.labels[index])
+            record: Dict[str, Any] = dict(label=label)
+            if label < len(classes):
+                record['class'] = classes[label]
+            record['score'] = round(float(self.scores[index]), 5)
+            record['box'] = [round(float(value), 2) for value in self.boxes[index]]
+            if self.keypoints is not None:
+                record['keypoints'] = [
+                    [round(float(x), 2), round(float(y), 2), round(float(score), 4)]
+                    for (x, y), score in zip(self.keypoints[index], self.keypoint_scores[index])]
+            records.append(record)
+        return records
