@@ -221,16 +221,16 @@ def test_pkg_resources_stand_in_answers():
 
 def test_mmengine_works_without_pkg_resources():
     out = run_python('''
-        import importlib.machinery as machinery, sys
+        import importlib.machinery as machinery
         real = machinery.PathFinder.find_spec
         machinery.PathFinder.find_spec = classmethod(
             lambda cls, name, *args: None if name == 'pkg_resources' else real(name, *args))
         import mmyolonas
         from mmengine.utils import get_installed_path, is_installed
-        import mmdet, os
+        import mmdet, os, pkg_resources
         assert get_installed_path('mmdet') == os.path.dirname(mmdet.__file__)
         print(is_installed('numpy'), is_installed('no-such-thing'),
-              sys.modules['pkg_resources'].__doc__)
+              pkg_resources.__doc__)
     ''')
     assert out.strip() == 'True False Stand-in for pkg_resources by mmyolonas.'
 
