@@ -13,7 +13,6 @@ from mmyolonas.compat.mmcv_ops import COMPILED_MMCV, OpNotAvailableError
 from mmyolonas.compat.torch_apis import export_with_torchscript
 
 __all__ = [
-    'COMPILED_MMCV', 'OpNotAvailableError', 'Repair',
-    'export_with_torchscript', 'has_module', 'host_packages', 'mmcv_ops', 'mmpose_drawing', 'repairs',
-    'setup', 'torch_apis'
+    'COMPILED_MMCV', 'OpNotAvailableError', 'Repair', 'export_with_torchscript', 'has_module',
+    'host_packages', 'mmcv_ops', 'mmpose_drawing', 'repairs', 'setup', 'torch_apis'
 ]
