@@ -107,3 +107,9 @@ def config(data: Path, work_dir: Path, epochs: int = 2, workers: int = 0) -> dic
         ],
         visualizer=dict(type='DetLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')]),
         log_processor=dict(type='LogProcessor', window_size=10, by_epoch=True))
+
+
+def write_config(path: Path, cfg: dict) -> Path:
+    """Write a config as a file that the tools read; return its path."""
+    path.write_text('\n'.join(f'{key} = {value!r}' for key, value in cfg.items()) + '\n')
+    return path
