@@ -27,7 +27,7 @@ param_scheduler = [
 ]
 optim_wrapper = dict(
     type='mmyolonas.AutoAmpOptimWrapper',
-    optimizer=dict(type='AdamW', lr=base_lr, weight_decay=1e-4),
+    optimizer=dict(type='mmyolonas.FusedAdamW', lr=base_lr, weight_decay=1e-4),
     paramwise_cfg=dict(
         norm_decay_mult=0., bias_decay_mult=0., bypass_duplicate=True))
 auto_scale_lr = dict(enable=False, base_batch_size=16)
