@@ -21,7 +21,7 @@ STAMP := .mmyolonas-stamp
 PINS := $(shell $(PYTHON) -c 'import sys; print("-c requirements/constraints.txt" if sys.version_info[:2] in ((3, 11), (3, 12)) else "")' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-classic env-onedl quickstart test test-slow \
+.PHONY: help env env-classic env-onedl quickstart quickstart-pose test test-slow \
         test-classic test-onedl lint lock doctor
 
 help:  ## Show this list
@@ -67,6 +67,9 @@ $(VENV_ONEDL)/$(STAMP): pyproject.toml $(R)/onedl.in $(R)/constraints.txt
 
 quickstart: env  ## Sample data, training, evaluation, pictures: the whole road
 	@$(VENV)/bin/python tools/quickstart.py
+
+quickstart-pose: env  ## The same for poses, on generated figures
+	@$(VENV)/bin/python tools/quickstart_pose.py
 
 test: env  ## The fast tests in the default environment
 	@$(VENV)/bin/python -m pytest -q $(PYTEST_FLAGS)

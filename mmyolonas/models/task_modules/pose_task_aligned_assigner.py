@@ -63,7 +63,7 @@ class PoseTaskAlignedAssigner(BatchTaskAlignedAssigner):
         """
         similarity = None
         if self.use_oks and targets.mask.numel():
-            similarity = self._similarity(pred_keypoints, priors, targets, sigmas)
+            similarity = self._similarity(pred_bboxes, pred_keypoints, priors, targets, sigmas)
         result = super().assign(pred_scores, pred_bboxes, priors, targets, similarity)
         if targets.mask.numel():
             crowd_mask = targets.crowds.gather(1, result.gt_inds) & result.pos_mask
@@ -73,16 +73,20 @@ class PoseTaskAlignedAssigner(BatchTaskAlignedAssigner):
             crowd_mask = torch.zeros_like(result.pos_mask)
         return PoseAssignResult(**vars(result), crowd_mask=crowd_mask)
 
-    def _similarity(self, pred_keypoints: Tensor, priors: Tensor, targets: PoseTargets,
-                    sigmas: Tensor) -> Tensor:
-        """Return OKS of shape (B, M, L).
+    def _similarity(self, pred_bboxes: Tensor, pred_keypoints: Tensor, priors: Tensor,
+                    targets: PoseTargets, sigmas: Tensor) -> Tensor:
+        """Return OKS of shape (B, M, L), left 0 wherever it cannot matter.
 
-        It is left 0 for priors whose centre lies in no object: none of them can
-        be claimed, so nothing is ever read there. This keeps the (pairs, K, 2)
-        intermediates a small part of (B, M, L, K, 2).
+        A prior inside one object can be claimed by that one only, a prior inside
+        several goes to whichever overlaps it most, and without overlap the
+        product is 0 anyway. This keeps the (pairs, K, 2) intermediates a small
+        part of (B, M, L, K, 2).
         """
         inside = points_in_boxes(priors, targets.bboxes, self.eps) & targets.mask[..., None]
-        pairs = inside.any(dim=1, keepdim=True) & targets.mask[..., None]
+        contested = inside.sum(dim=1, keepdim=True) > 1
+        low = torch.maximum(targets.bboxes[:, :, None, :2], pred_bboxes[:, None, :, :2])
+        high = torch.minimum(targets.bboxes[:, :, None, 2:], pred_bboxes[:, None, :, 2:])
+        pairs = (inside | contested & targets.mask[..., None]) & (high > low).all(dim=-1)
         image, obj, prior = pairs.nonzero(as_tuple=True)
         sides = targets.bboxes[..., 2:] - targets.bboxes[..., :2]
         areas = sides.prod(-1) * self.area_factor
