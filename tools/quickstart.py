@@ -135,6 +135,39 @@ def draw(context: Context) -> Results:
     return dict(picture=path)
 
 
+def export(context: Context) -> Results:
+    """Export to ONNX; accuracy and latency in ONNX Runtime beside PyTorch; a picture."""
+    import torch
+
+    from mmyolonas.apis import Runtime
+    from mmyolonas.deploy.latency import network_latency
+    from mmyolonas.deploy.pipeline import load_model
+    from mmyolonas.utils.cli import load_config
+    folder, checkpoint = context.work_dir / 'deployed', str(context.checkpoint())
+    settings = str(ROOT / 'configs' / 'deploy' / 'detection_onnxruntime_static.py')
+    image = str(sorted((context.data_dir / 'val').glob('*.*'))[0])
+    run_tool(
+        [str(ROOT / 'tools' / 'deploy.py'), settings, str(context.config), checkpoint, image,
+         '--work-dir', str(folder), '--no-picture'],
+        context.work_dir / 'export.log', show=r'exporting.*|largest difference.*')
+    path, metrics = str(folder / 'end2end.onnx'), folder / 'metrics.json'
+    run_tool(
+        [str(ROOT / 'tools' / 'test_deployed.py'), settings, str(context.config), '--model', path,
+         '--checkpoint', checkpoint, '--work-dir', str(folder / 'evaluation'), '--out',
+         str(metrics), '--cfg-options', *context.cfg_options],
+        context.work_dir / 'export_evaluation.log', show=r'Epoch\(test\) \[ *\d+/\d+\]  +eta.*')
+    scores = json.loads(metrics.read_text())
+    model = load_model(load_config(str(context.config)), checkpoint)
+    with Runtime(path, num_threads=torch.get_num_threads()) as runtime:
+        times = network_latency(runtime, model, runtime.preprocess([image])[0])
+        picture = folder / 'runtime.png'
+        with atomic_path(picture) as temporary:
+            cv2.imwrite(str(temporary), runtime(image).above(0.4).draw(image))
+    return {'mAP PyTorch': scores['PyTorch'][METRIC], 'mAP ONNX Runtime': scores[path][METRIC],
+            'ms PyTorch': round(times['PyTorch'], 1),
+            'ms ONNX Runtime': round(times['onnxruntime'], 1), 'picture': picture}
+
+
 def curves(context: Context) -> Results:
     """Plot loss, learning rate and validation."""
     from mmyolonas.visualization import plot_curves, read_log
@@ -150,6 +183,8 @@ STAGES = [
     Stage('evaluate', 'Evaluation on held-out images (pycocotools)', evaluate),
     Stage('draw', 'Predictions beside ground truth', draw,
           lambda c: [c.work_dir / 'predictions.png']),
+    Stage('export', 'Export to ONNX, beside PyTorch', export,
+          lambda c: [c.work_dir / 'deployed' / 'runtime.png']),
     Stage('curves', 'Training curves', curves, lambda c: [c.work_dir / 'curves.png']),
 ]
 
