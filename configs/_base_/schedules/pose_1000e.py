@@ -32,6 +32,8 @@ auto_scale_lr = dict(enable=False, base_batch_size=8 * 60)
 
 guards = [
     dict(type='mmyolonas.NonFiniteLossHook'),
+    dict(type='mmyolonas.EpochSeedHook'),
+    dict(type='mmyolonas.CheckpointMatchHook'),
     # 100 epochs without a gain of 1e-4
     dict(
         type='EarlyStoppingHook',

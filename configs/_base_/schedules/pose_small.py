@@ -22,4 +22,6 @@ optim_wrapper = dict(
 custom_hooks = [
     dict(type='mmyolonas.ScheduledEMAHook', decay=0.99, schedule='threshold'),
     dict(type='mmyolonas.NonFiniteLossHook'),
+    dict(type='mmyolonas.EpochSeedHook'),
+    dict(type='mmyolonas.CheckpointMatchHook'),
 ]
