@@ -100,10 +100,11 @@ class MMPoseModel:
     config = ''
 
     def __init__(self, problem: Problem) -> None:
-        import mmyolonas  # noqa: F401, mmpose needs its repairs on this stack
         from mmengine.config import Config
         from mmengine.registry import init_default_scope
         from mmengine.utils import get_installed_path
+
+        import mmyolonas  # noqa: F401, mmpose needs its repairs on this stack
         self.problem = problem
         init_default_scope('mmpose')
         path = f'{get_installed_path("mmpose")}/.mim/{self.config}'
@@ -197,10 +198,10 @@ class YOLONASPose(MMPoseModel):
     """This package's YOLO-NAS-Pose-N."""
 
     def __init__(self, problem: Problem) -> None:
-        import mmyolonas  # noqa: F401
         from mmengine.config import Config
         from mmengine.registry import init_default_scope
 
+        import mmyolonas  # noqa: F401
         from benchmarks.common import ROOT
         self.problem = problem
         init_default_scope('mmpose')

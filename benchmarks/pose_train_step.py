@@ -29,7 +29,7 @@ OURS = 'mmyolonas N'
 NAMES = (OURS, 'RTMO-s', 'YOLOX-Pose-s')
 PARTS = {
     'step': 'forward + loss + backward + optimiser step',
-    'loss': "assignment + loss on given outputs of the network, forward + backward",
+    'loss': 'assignment + loss on given outputs of the network, forward + backward',
     'post': 'post-processing of the best candidates of one image; mmpose by nms_torch',
 }
 # at most this share of that model's time

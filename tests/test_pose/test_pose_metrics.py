@@ -44,7 +44,8 @@ def predictions(truth, seed=1):
         rows = [a for a in rows if rng.random() < 0.8] + rows[:1]
         boxes = np.array([a['bbox'] for a in rows]).reshape(-1, 4)
         points = np.array([a['keypoints'] for a in rows]).reshape(-1, 5, 3)[..., :2]
-        points = points + rng.normal(0, 1, points.shape) * rng.choice([0.5, 3, 9], (len(rows), 1, 1))
+        spread = rng.choice([0.5, 3, 9], (len(rows), 1, 1))
+        points = points + rng.normal(0, 1, points.shape) * spread
         boxes[:, 2:] += boxes[:, :2]
         scores = rng.random(len(rows))
         samples.append(dict(

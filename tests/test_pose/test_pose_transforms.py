@@ -4,13 +4,22 @@ import numpy as np
 import pytest
 import torch
 
-from mmyolonas.datasets.transforms import (PoseBrightnessContrast, PoseMosaic,
-                                           PosePackLabels, PoseRandomAffine,
-                                           PoseRandomFlip, PoseRandomRot90,
-                                           PoseRemoveSmall, PoseResizePad,
-                                           PoseSanitize)
+from mmyolonas.datasets.transforms import (
+    PoseBrightnessContrast,
+    PoseMosaic,
+    PosePackLabels,
+    PoseRandomAffine,
+    PoseRandomFlip,
+    PoseRandomRot90,
+    PoseRemoveSmall,
+    PoseResizePad,
+    PoseSanitize,
+)
 from mmyolonas.datasets.transforms.pose_functional import (
-    sanitize, select_instances, transform_boxes)
+    sanitize,
+    select_instances,
+    transform_boxes,
+)
 
 
 def sample(height=40, width=60, seed=0, num=2):

@@ -7,6 +7,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.dataset import Compose
 
 from mmyolonas.registry import TRANSFORMS
+
 from .pose_functional import INSTANCE_KEYS, scale_and_shift
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmyolonas.registry import TRANSFORMS
+
 from .pose_functional import visibility
 
 LABEL_TABLE = dict(

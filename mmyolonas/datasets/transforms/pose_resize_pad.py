@@ -6,6 +6,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmyolonas.registry import TRANSFORMS
+
 from .pose_functional import scale_and_shift
 
 

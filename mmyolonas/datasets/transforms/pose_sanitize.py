@@ -4,6 +4,7 @@ from typing import Dict, Optional
 from mmcv.transforms import BaseTransform
 
 from mmyolonas.registry import TRANSFORMS
+
 from .pose_functional import sanitize
 
 

@@ -3,8 +3,7 @@ from typing import Callable, List, Tuple
 
 from torch import Tensor
 
-from mmyolonas.models.utils import (boxes_to_distances, distances_to_boxes, gather_levels,
-                                    integral)
+from mmyolonas.models.utils import boxes_to_distances, distances_to_boxes, gather_levels, integral
 
 
 def positive_box_losses(loss_bbox: Callable, loss_dfl: Callable, bbox_preds: List[Tensor],

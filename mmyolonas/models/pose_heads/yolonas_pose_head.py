@@ -9,16 +9,21 @@ from torch import Tensor, nn
 from mmyolonas.models.losses.box_losses import positive_box_losses
 from mmyolonas.models.task_modules.pose_targets import PoseTargets, pad_pose_targets
 from mmyolonas.models.task_modules.pose_task_aligned_assigner import PoseAssignResult
-from mmyolonas.models.utils import (OptConfig, distances_to_boxes, flatten_levels, gather_levels,
-                                    grid_priors, integral, pick_arch)
+from mmyolonas.models.utils import (
+    OptConfig,
+    distances_to_boxes,
+    flatten_levels,
+    gather_levels,
+    grid_priors,
+    integral,
+    pick_arch,
+)
 from mmyolonas.models.utils.keypoints import decode_keypoints
 from mmyolonas.registry import MODELS, TASK_UTILS
 
+from .arguments import check_sigmas, per_level
 from .pose_head_level import YOLONASPoseHeadLevel
 from .post_processing import select_poses
-
-COCO_SIGMAS = (0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062,
-               0.107, 0.107, 0.087, 0.087, 0.089, 0.089)
 
 
 class RawPoseOutputs(NamedTuple):
@@ -132,7 +137,7 @@ class YOLONASPoseHead(BaseModule):
         self.train_cfg = train_cfg
         self.test_cfg = test_cfg
         self.register_buffer(
-            'sigmas', torch.tensor(_check_sigmas(sigmas, num_keypoints)), persistent=False)
+            'sigmas', torch.tensor(check_sigmas(sigmas, num_keypoints)), persistent=False)
         self.loss_cls = MODELS.build(loss_cls)
         self.loss_bbox = MODELS.build(loss_bbox)
         self.loss_dfl = MODELS.build({'reg_max': reg_max, **loss_dfl})
@@ -144,8 +149,8 @@ class YOLONASPoseHead(BaseModule):
                      pose_channels=pose_channels, num_pose_convs=num_pose_convs)
         table = dict(pick_arch(arch, self.arch_settings, type(self).__name__))
         table.update({key: value for key, value in given.items() if value is not None})
-        rows = {key: _per_level(table[key], len(self.strides), key) for key in given}
-        rows['num_bbox_convs'] = _per_level(num_bbox_convs, len(self.strides), 'num_bbox_convs')
+        rows = {key: per_level(table[key], len(self.strides), key) for key in given}
+        rows['num_bbox_convs'] = per_level(num_bbox_convs, len(self.strides), 'num_bbox_convs')
         self.levels = nn.ModuleList(
             YOLONASPoseHeadLevel(
                 **{key: row[index] for key, row in rows.items()},
@@ -336,32 +341,3 @@ class YOLONASPoseHead(BaseModule):
         cfg = test_cfg or self.test_cfg or {}
         keys = ('score_thr', 'nms_thr', 'nms_pre', 'max_per_img')
         return select_poses(*self.decode(feats), **{key: cfg[key] for key in keys if key in cfg})
-
-
-def _check_sigmas(sigmas: Union[Sequence[float], float, None], num_keypoints: int) -> List[float]:
-    """Return one positive sigma for each key point."""
-    if sigmas is None:
-        if num_keypoints != len(COCO_SIGMAS):
-            raise ValueError(
-                f'YOLONASPoseHead: give sigmas, one for each of the {num_keypoints} key points '
-                '(or one number for all, for example 0.05); only the 17 COCO key points have '
-                'known values.')
-        sigmas = COCO_SIGMAS
-    if isinstance(sigmas, (int, float)):
-        sigmas = [sigmas] * num_keypoints
-    if len(sigmas) != num_keypoints:
-        raise ValueError(
-            f'YOLONASPoseHead: sigmas has {len(sigmas)} entries, but num_keypoints is '
-            f'{num_keypoints}; they must be equal.')
-    if min(sigmas) <= 0:
-        raise ValueError(f'YOLONASPoseHead: sigmas must be positive, got {min(sigmas)}.')
-    return [float(sigma) for sigma in sigmas]
-
-
-def _per_level(value: Union[Sequence[int], int], num_levels: int, name: str) -> Tuple[int, ...]:
-    """Return one number for each level."""
-    values = (value, ) * num_levels if isinstance(value, int) else tuple(value)
-    if len(values) != num_levels:
-        raise ValueError(f'YOLONASPoseHead: {name} needs one entry for each of the {num_levels} '
-                         f'strides, got {len(values)}.')
-    return values

@@ -12,8 +12,13 @@ from mmyolonas.models.necks import YOLONASPAN
 from mmyolonas.models.pose_heads import YOLONASPoseHead
 from mmyolonas.models.task_modules import pad_pose_targets
 from mmyolonas.models.utils import flatten_levels
-from tests.reference import (DATA, fill_with_reference_weights, reference_input, split_levels,
-                             supergradients_key)
+from tests.reference import (
+    DATA,
+    fill_with_reference_weights,
+    reference_input,
+    split_levels,
+    supergradients_key,
+)
 
 # spec section 1.10, without the placeholder of the fused convolution
 NUM_PARAMETERS = dict(n=7165323, s=16050444, m=40886734, l=56919508)
@@ -90,9 +95,11 @@ def loss_case():
             crowds=torch.from_numpy(reference['gt_crowd'][rows, 1])))
     dists = split_levels(leaves['reg_distri'], height, width)
     inputs = dict(
-        cls_scores=split_levels(leaves['cls_logits'], height, width), bbox_preds=head._distances(dists),
+        cls_scores=split_levels(leaves['cls_logits'], height, width),
+        bbox_preds=head._distances(dists),
         bbox_dists=dists, kpt_offsets=split_levels(offsets.flatten(2), height, width),
-        kpt_scores=split_levels(leaves['keypoint_logits'], height, width), batch_gt_instances=instances)
+        kpt_scores=split_levels(leaves['keypoint_logits'], height, width),
+        batch_gt_instances=instances)
     return reference, head, leaves, inputs
 
 
