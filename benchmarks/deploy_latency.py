@@ -148,13 +148,13 @@ def build_handlers(args: argparse.Namespace) -> Dict[str, Callable]:
 def export_ours(folder: str, args: argparse.Namespace) -> Dict[str, str]:
     """Export the model and its weights for both; return the files."""
     import torch
+    from mmengine.config import Config
 
     import mmyolonas  # noqa: F401
     from mmyolonas.deploy.config_metadata import metadata_from_config
     from mmyolonas.deploy.export import export_onnx
     from mmyolonas.deploy.pipeline import load_model
     from mmyolonas.model_converters.supergradients import to_supergradients
-    from mmengine.config import Config
     cfg = Config.fromfile(args.config)
     torch.manual_seed(0)
     model = load_model(cfg, args.checkpoint)
@@ -189,6 +189,7 @@ def tail_share(path: str, threads: int, image: str, repeats: int = 20) -> Dict[s
     """
     import numpy as np
     import onnxruntime as ort
+
     from mmyolonas.apis.runtime import Runtime
     with Runtime(path) as runtime:
         blob = runtime.preprocess([image])[0]
@@ -214,9 +215,9 @@ def parse_args() -> argparse.Namespace:
     """Return the command line's arguments."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--peer-python', help="interpreter with modern-yolonas[onnx]")
+    parser.add_argument('--peer-python', help='interpreter with modern-yolonas[onnx]')
     parser.add_argument('--images', default='data/bccd/test', help='folder of images')
-    parser.add_argument('--config', default='configs/yolonas/yolonas_s_bccd.py')
+    parser.add_argument('--config', default='configs/yolonas/yolonas_s_coco.py')
     parser.add_argument('--checkpoint', help='weights; untrained ones if left out')
     parser.add_argument('--threshold', type=float, default=0.25, help='score threshold')
     parser.add_argument('--threads', type=int, default=2)

@@ -118,7 +118,7 @@ def report(profiles: Sequence[Profile]) -> str:
     """Return a table of the figures."""
     lines = []
     for item in profiles:
-        lines.append(f'{item.path} ({item.backend}), {item.images} images, milliseconds per image:')
+        lines.append(f'{item.path} ({item.backend}), {item.images} images, ms per image:')
         lines.append(f'  {"":12}{"p50":>9}{"p90":>9}{"p99":>9}{"mean":>9}')
         for stage, row in item.percentiles.items():
             cells = ''.join(f'{row[key]:9.2f}' for key in ('p50', 'p90', 'p99', 'mean'))

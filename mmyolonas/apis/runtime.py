@@ -1,5 +1,5 @@
 """Detection and pose from exported files: numpy in, numpy out, no torch."""
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
@@ -47,10 +47,10 @@ class RuntimeResult:
     def above(self, score: float) -> 'RuntimeResult':
         """Return the detections with a higher score."""
         keep = self.scores > score
-        pick = (lambda x: None if x is None else x[keep])
-        return RuntimeResult(self.boxes[keep], self.scores[keep], self.labels[keep],
-                             self.class_names, self.image_size, pick(self.keypoints),
-                             pick(self.keypoint_scores), self.skeleton)
+        names = ('boxes', 'scores', 'labels', 'keypoints', 'keypoint_scores')
+        values = {name: getattr(self, name) for name in names}
+        return replace(self, **{name: value[keep] for name, value in values.items()
+                                if value is not None})
 
     def draw(self, image: Image, keypoint_threshold: float = 0.3) -> np.ndarray:
         """Return a copy of the image (BGR) with boxes, names and skeletons.

@@ -35,10 +35,10 @@ def draw_result(image: np.ndarray, result: Any, keypoint_threshold: float = 0.3)
         x1, y1, x2, y2 = (int(round(float(v))) for v in result.boxes[index])
         cv2.rectangle(picture, (x1, y1), (x2, y2), color, thick)
         text = f'{result.names[index]} {result.scores[index]:.2f}'
-        (width, height), base = cv2.getTextSize(text, font, size, thick)
+        (width, height), base = cv2.getTextSize(text, font, size, 1)
         top = max(y1 - height - base, 0)
         cv2.rectangle(picture, (x1, top), (x1 + width, top + height + base), color, -1)
-        cv2.putText(picture, text, (x1, top + height), font, size, (0, 0, 0), thick,
+        cv2.putText(picture, text, (x1, top + height), font, size, (0, 0, 0), 1,
                     cv2.LINE_AA)
         if result.keypoints is None:
             continue

@@ -4,8 +4,7 @@ import copy
 import torch
 from torch import nn
 
-from mmyolonas.models.layers import (ConvNormAct, QARepVGGBlock, YOLONASBottleneck,
-                                     YOLONASCSPLayer)
+from mmyolonas.models.layers import ConvNormAct, QARepVGGBlock, YOLONASBottleneck, YOLONASCSPLayer
 
 
 def prepare_model(model: nn.Module, fold_shortcuts: bool = True) -> nn.Module:

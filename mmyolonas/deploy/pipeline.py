@@ -211,7 +211,7 @@ def dump_sdk_info(deploy_cfg: Any, model_cfg: Any, work_dir: str, checkpoint: st
     from mmyolonas.deploy._optional import require
     require('mmdeploy', 'The description for the SDK')
     if 'head' in model_cfg.model:
-        raise ValueError('mmdeploy\'s SDK cannot serve one-stage pose; leave --dump-info out and '
+        raise ValueError("mmdeploy's SDK cannot serve one-stage pose; leave --dump-info out and "
                          'use mmyolonas.apis.Runtime.')
     post = deploy_cfg.codebase_config.get('post_processing') or {}
     if post.get('nms_type', 'onnx') != 'onnx' or post.get('preprocess_in_graph'):

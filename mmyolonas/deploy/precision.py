@@ -134,8 +134,8 @@ class _Caster:
                 error = np.abs(half.astype(np.float32) - value).max() / np.abs(value).min()
                 if error > 0.01:
                     raise ValueError(
-                        f'the quantisation scale {name!r} is too small for 16 bit ({value.min()}); '
-                        'build with precision="int8" instead of "int8_fp16".')
+                        f'the quantisation scale {name!r} ({value.min()}) is too small for 16 '
+                        'bit; build with precision="int8" instead of "int8_fp16".')
             self.weights[half_name] = self.onnx.numpy_helper.from_array(half, half_name)
         return half_name
 

@@ -212,7 +212,7 @@ def _add_profile(builder: Any, network: Any, config: Any, options: EngineOptions
 def _check_shape(name: str, shape: Sequence[int], given: Sequence[int]) -> None:
     if len(given) != len(shape) or any(
             side >= 0 and side != value for side, value in zip(shape, given)):
-        raise ValueError(f'the profile\'s shape {tuple(given)} does not fit input {name!r} of '
+        raise ValueError(f"the profile's shape {tuple(given)} does not fit input {name!r} of "
                          f'shape {tuple(shape)} (-1 is free).')
 
 

@@ -1,7 +1,7 @@
 """Small models with spread-out scores, and files exported from them once per run."""
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Dict, Tuple
+from typing import Callable, Dict, List, Tuple
 
 import numpy as np
 import pytest
@@ -157,10 +157,15 @@ class Zoo:
         return {name: value.numpy() for name, value in zip(names, values)}
 
 
+_ZOO: List[Zoo] = []
+
+
 @pytest.fixture(scope='session')
 def zoo(tmp_path_factory) -> Zoo:
-    """Return the small models and their files."""
-    return Zoo(tmp_path_factory.mktemp('exported'))
+    """Return the small models and their files; the same for every folder of tests."""
+    if not _ZOO:
+        _ZOO.append(Zoo(tmp_path_factory.mktemp('exported')))
+    return _ZOO[0]
 
 
 @pytest.fixture

@@ -1,8 +1,7 @@
 """A quantised file for the tests, made with ONNX Runtime's quantiser."""
 import numpy as np
 import onnx
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType
-from onnxruntime.quantization import quantize_static
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from .conftest import pixels
 

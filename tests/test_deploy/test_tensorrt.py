@@ -356,8 +356,9 @@ def test_engine_of_another_version_is_explained(tmp_path):
 @pytest.mark.parametrize('arch, task', [('s', 'detection'), ('n', 'pose')])
 def test_published_sizes_build(rtx, tmp_path, arch, task):
     from mmengine.registry import MODELS
-    from mmyolonas.deploy import export_onnx
     from torch import nn
+
+    from mmyolonas.deploy import export_onnx
     model = nn.Module()
     eps = dict(type='BN', eps=1e-3 if task == 'detection' else 1e-6)
     model.backbone = MODELS.build(

@@ -31,9 +31,10 @@ class MMYOLONAS(MMCodebase):
         The scope is the model config's, set by the task; a code base that sets
         one of its own breaks a second task of another kind in one process.
         """
+        from mmdet.utils import register_all_modules
+
         import mmyolonas.datasets  # noqa: F401
         import mmyolonas.models  # noqa: F401
-        from mmdet.utils import register_all_modules
 
         cls.register_deploy_modules()
         register_all_modules(init_default_scope=False)

@@ -139,5 +139,5 @@ class PoseDetection(TaskMixin, BaseTask):
     def get_postprocess(self, *args: Any, **kwargs: Any) -> Dict:
         """Refuse: the SDK has no pipeline for one-stage pose."""
         raise NotImplementedError(
-            'mmdeploy\'s SDK cannot serve one-stage pose; use mmyolonas.apis.Runtime, which '
+            "mmdeploy's SDK cannot serve one-stage pose; use mmyolonas.apis.Runtime, which "
             'needs numpy and the runtime only.')

@@ -29,8 +29,8 @@ def sdk_transforms(preprocess: Preprocess, meta_keys: List[str]) -> List[Dict[st
         steps.append(dict(type='LetterResize', scale=list(preprocess.pad_size),
                           allow_scale_up=False, pad_val=dict(img=pad_value)))
     elif preprocess.pad_size:
-        steps.append(dict(type='Pad', size=list(preprocess.pad_size),
-                          pad_val=dict(img=pad_value)))
+        # unlike LetterResize, this one takes a bare number
+        steps.append(dict(type='Pad', size=list(preprocess.pad_size), pad_val=pad_value))
     steps += [
         dict(type='Normalize', to_rgb=preprocess.channel_order == 'RGB',
              mean=list(preprocess.mean), std=list(preprocess.std)),

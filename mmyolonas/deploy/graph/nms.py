@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from mmyolonas.deploy.graph.candidates import Candidates
-from mmyolonas.deploy.graph.onnx_ops import (EfficientNMSOp, NonMaxSuppression, ScatterND, TopK)
+from mmyolonas.deploy.graph.onnx_ops import EfficientNMSOp, NonMaxSuppression, ScatterND, TopK
 from mmyolonas.deploy.metadata import Postprocess
 
 

@@ -48,7 +48,7 @@ class TensorInfo:
             if any(not low <= given <= high
                    for low, given, high in zip(smallest, array.shape, largest)):
                 raise ValueError(
-                    f'input {self.name!r} of shape {got} is outside the engine\'s profile '
+                    f"input {self.name!r} of shape {got} is outside the engine's profile "
                     f'({" x ".join(map(str, smallest))} to {" x ".join(map(str, largest))}); '
                     'use smaller batches or build the engine with a larger profile.')
 

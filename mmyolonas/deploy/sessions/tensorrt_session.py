@@ -105,7 +105,8 @@ class TensorRTSession(Session):
         cuda.synchronize()
         return results
 
-    def layer_times(self, feed: Dict[str, np.ndarray], repeats: int = 20) -> List[Tuple[str, float]]:
+    def layer_times(self, feed: Dict[str, np.ndarray],
+                    repeats: int = 20) -> List[Tuple[str, float]]:
         """Return the median time of every layer in milliseconds, in execution order.
 
         Args:
