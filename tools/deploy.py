@@ -8,8 +8,13 @@ from typing import Any, List, Optional
 
 from mmyolonas.deploy.pipeline import DeployReport, convert, dump_sdk_info, export_checkpoint
 from mmyolonas.deploy.tool_support import deploy_errors
-from mmyolonas.utils.cli import (add_cfg_options, check_checkpoint, load_config, new_parser,
-                                 run_main)
+from mmyolonas.utils.cli import (
+    add_cfg_options,
+    check_checkpoint,
+    load_config,
+    new_parser,
+    run_main,
+)
 from mmyolonas.utils.errors import UserError
 
 EXAMPLES = '''examples:

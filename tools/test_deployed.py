@@ -9,8 +9,13 @@ from typing import Any, Dict, List, Optional
 from mmengine.config import Config
 
 from mmyolonas.deploy.tool_support import deploy_errors
-from mmyolonas.utils.cli import (add_cfg_options, check_checkpoint, load_config, new_parser,
-                                 run_main)
+from mmyolonas.utils.cli import (
+    add_cfg_options,
+    check_checkpoint,
+    load_config,
+    new_parser,
+    run_main,
+)
 from mmyolonas.utils.data_check import check_data
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import write_text
