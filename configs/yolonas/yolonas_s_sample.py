@@ -13,7 +13,7 @@ metainfo = dict(
     palette=[(220, 60, 60), (60, 160, 60), (60, 90, 220), (230, 160, 30),
              (150, 60, 200)])
 data_root = 'data/sample_shapes/'
-img_scale = (256, 256)
+img_scale = (192, 192)
 
 model = dict(
     bbox_head=dict(num_classes=5),
@@ -28,8 +28,7 @@ train_pipeline = [
         max_translate_ratio=0.1,
         scaling_ratio_range=(0.8, 1.25),
         flip_prob=0.5),
-    dict(type='mmyolonas.RandomChannelSwap', prob=0.5),
-    dict(type='mmyolonas.HSVRandomAug', prob=0.5),
+    dict(type='mmyolonas.HSVRandomAug', hue_delta=5, prob=0.5),
     dict(type='Pad', size=img_scale, pad_val=_base_.pad_val),
     dict(type='PackDetInputs'),
 ]
@@ -44,8 +43,9 @@ test_pipeline = [
                    'scale_factor')),
 ]
 
+# Small batches: with few images the number of steps is what counts.
 train_dataloader = dict(
-    batch_size=8,
+    batch_size=4,
     num_workers=0,
     persistent_workers=False,
     pin_memory=False,
@@ -72,7 +72,7 @@ val_evaluator = dict(
     ann_file=data_root + 'annotations/instances_val.json', classwise=True)
 test_evaluator = val_evaluator
 
-max_epochs = 12
+max_epochs = 8
 train_cfg = dict(max_epochs=max_epochs, val_interval=4)
 param_scheduler = [
     dict(
@@ -86,6 +86,6 @@ param_scheduler = [
         by_epoch=True,
         convert_to_iter_based=True),
 ]
-optim_wrapper = dict(optimizer=dict(lr=2e-3))
-auto_scale_lr = dict(base_batch_size=8)
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
+auto_scale_lr = dict(base_batch_size=4)
 default_hooks = dict(checkpoint=dict(max_keep_ckpts=1))

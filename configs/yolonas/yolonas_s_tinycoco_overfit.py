@@ -32,7 +32,7 @@ same_images = dict(
     data_prefix=dict(img='images/train2017/'))
 
 train_dataloader = dict(
-    batch_size=8,
+    batch_size=4,
     num_workers=0,
     persistent_workers=False,
     pin_memory=False,
@@ -48,8 +48,8 @@ val_evaluator = dict(ann_file=data_root + same_images['ann_file'])
 test_evaluator = val_evaluator
 
 model = dict(test_cfg=dict(score_thr=0.01))
-max_epochs = 150
-train_cfg = dict(max_epochs=max_epochs, val_interval=25)
+max_epochs = 64
+train_cfg = dict(max_epochs=max_epochs, val_interval=32)
 param_scheduler = [
     dict(
         type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=50),
@@ -63,5 +63,5 @@ param_scheduler = [
         convert_to_iter_based=True),
 ]
 optim_wrapper = dict(optimizer=dict(lr=1e-3, weight_decay=0.))
-auto_scale_lr = dict(base_batch_size=8)
+auto_scale_lr = dict(base_batch_size=4)
 default_hooks = dict(checkpoint=dict(max_keep_ckpts=1))

@@ -8,6 +8,10 @@ import numpy as np
 from .sample_textures import TextureBank, background, blend, draw_clutter, finish, textured_patch
 
 SHAPE_CLASSES = ('circle', 'square', 'triangle', 'star', 'ring')
+# Colours help to tell the classes apart but do not decide: neighbouring classes
+# overlap, and the second colour of a texture is free.
+_HUES = tuple(360 * i / len(SHAPE_CLASSES) for i in range(len(SHAPE_CLASSES)))
+_HUE_SPREAD = 18.  # standard deviation in degrees
 _FRACTION_BITS = 4
 _MIN_VISIBLE = 0.55
 _TRIES = 12
@@ -94,8 +98,8 @@ class _Owners:
 
 
 def _draw(rng: np.random.Generator, canvas: np.ndarray, bank: TextureBank,
-          mask: np.ndarray, low: np.ndarray) -> None:
-    """Draw a shape with its shadow and rim, in place."""
+          mask: np.ndarray, low: np.ndarray, label: int) -> None:
+    """Draw a shape in a colour of its class, with shadow and rim, in place."""
     x, y = low.tolist()
     height, width = mask.shape
     shadow = cv2.GaussianBlur(mask, (0, 0), 3) * rng.uniform(0.2, 0.5)
@@ -105,7 +109,8 @@ def _draw(rng: np.random.Generator, canvas: np.ndarray, bank: TextureBank,
     if ex > sx and ey > sy:
         blend(canvas, np.zeros(3, dtype=np.float32),
               shadow[sy - y - dy:ey - y - dy, sx - x - dx:ex - x - dx], sx, sy)
-    patch = textured_patch(rng, bank, height, width)
+    hue = rng.normal(_HUES[label], _HUE_SPREAD)
+    patch = textured_patch(rng, bank, height, width, hue=hue)
     rim = mask - cv2.erode(mask, np.ones((3, 3), dtype=np.uint8))
     patch *= 1 - rng.uniform(0.2, 0.7) * rim[..., None]
     blend(canvas, patch, mask, x, y)
@@ -127,11 +132,11 @@ def shapes_image(rng: np.random.Generator, bank: TextureBank,
     canvas = background(rng, bank, size)
     draw_clutter(rng, canvas)
     owners, labels = _Owners(size), []
-    count = 0 if rng.random() < 1 / 30 else rng.integers(2, 9)
+    count = 0 if rng.random() < 1 / 30 else rng.integers(2, 7)
     for _ in range(count):
         label = int(rng.integers(len(SHAPE_CLASSES)))
         for _ in range(_TRIES):
-            radius = size * np.exp(rng.uniform(np.log(0.055), np.log(0.22)))
+            radius = size * np.exp(rng.uniform(np.log(0.11), np.log(0.24)))
             rings = shape_outline(rng, label, radius)
             mask, low = _shape_mask(rings, rng.uniform(0, size, 2), size)
             whole = cv2.contourArea(rings[0].astype(np.float32))
@@ -140,7 +145,7 @@ def shapes_image(rng: np.random.Generator, bank: TextureBank,
                 break
         else:
             continue
-        _draw(rng, canvas, bank, mask, low)
+        _draw(rng, canvas, bank, mask, low, label)
         labels.append(label)
     return finish(rng, bank, canvas), visible_objects(owners.map, labels)
 

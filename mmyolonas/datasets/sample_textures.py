@@ -1,7 +1,7 @@
 """Textures, backgrounds and clutter of the generated sample images."""
 import colorsys
 from dataclasses import dataclass
-from typing import List, Tuple
+from typing import List, Optional, Tuple
 
 import cv2
 import numpy as np
@@ -22,9 +22,11 @@ class TextureBank:
 
 
 def random_color(rng: np.random.Generator, saturation: Tuple[float, float] = (0.35, 0.95),
-                 value: Tuple[float, float] = (0.35, 0.95)) -> np.ndarray:
-    """Return a random BGR colour, float32 (3,), 0 to 255."""
-    rgb = colorsys.hsv_to_rgb(rng.random(), rng.uniform(*saturation), rng.uniform(*value))
+                 value: Tuple[float, float] = (0.35, 0.95),
+                 hue: Optional[float] = None) -> np.ndarray:
+    """Return a random BGR colour, float32 (3,), 0 to 255; ``hue`` is in degrees."""
+    turn = rng.random() if hue is None else hue / 360 % 1
+    rgb = colorsys.hsv_to_rgb(turn, rng.uniform(*saturation), rng.uniform(*value))
     return np.array(rgb[::-1], dtype=np.float32) * 255
 
 
@@ -68,8 +70,11 @@ def _patterns(rng: np.random.Generator, count: int) -> List[np.ndarray]:
 
 
 def textured_patch(rng: np.random.Generator, bank: TextureBank, height: int, width: int,
-                   contrast: float = 0.55) -> np.ndarray:
-    """Return a two-coloured patch (height, width, 3) float32, lit from a random side."""
+                   contrast: float = 0.55, hue: Optional[float] = None) -> np.ndarray:
+    """Return a two-coloured patch (height, width, 3) float32, lit from a random side.
+
+    Its first colour is of a given ``hue`` in degrees within [0, 360), or of any.
+    """
     pattern = bank.patterns[rng.integers(len(bank.patterns))]
     scale = max(height, width) / _BANK_SIZE
     if scale > 1:
@@ -77,7 +82,7 @@ def textured_patch(rng: np.random.Generator, bank: TextureBank, height: int, wid
     y = rng.integers(pattern.shape[0] - height + 1)
     x = rng.integers(pattern.shape[1] - width + 1)
     pattern = pattern[y:y + height, x:x + width]
-    base = random_color(rng)
+    base = random_color(rng, hue=hue)
     other = base + contrast * (random_color(rng, (0.1, 0.9), (0.1, 1.0)) - base)
     light = np.linspace(rng.uniform(0.75, 1), rng.uniform(1, 1.2), height, dtype=np.float32)
     if rng.random() < 0.5:
