@@ -1,6 +1,47 @@
 """Losses as pure functions; shared by detection and pose."""
+from typing import Tuple
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+class _VarifocalSum(torch.autograd.Function):
+    """Varifocal loss whose gradient is formed in the forward pass.
+
+    Loss and gradient of a logit share the sigmoid and the softplus, so that few
+    passes over memory suffice: half the time of the recorded operations, and
+    one saved tensor instead of five.
+    """
+
+    @staticmethod
+    def forward(ctx, cls_scores: Tensor, index: Tuple[Tensor, ...], target: Tensor,
+                alpha: float, gamma: float) -> Tensor:
+        scores = cls_scores.sigmoid()
+        entropy = F.softplus(cls_scores)  # BCE(z, 0)
+        pos_scores = scores[index]
+        if ctx.needs_input_grad[0]:
+            # (w * softplus)' = w * (gamma * (1 - p) * softplus + p), w = alpha * p^gamma
+            grad = torch.addcmul(entropy, scores, entropy, value=-1)
+            torch.add(scores, grad, alpha=gamma, out=grad)
+            weight = scores.pow_(gamma).mul_(alpha)
+            grad.mul_(weight)
+            grad[index] = target * (pos_scores - target)
+            ctx.save_for_backward(grad)
+        else:
+            weight = scores.pow_(gamma).mul_(alpha)
+        # the entries of the positives are taken back out instead of masked
+        negative = weight.mul_(entropy)
+        positive = F.binary_cross_entropy_with_logits(
+            cls_scores[index], target, weight=target, reduction='sum')
+        return negative.sum() - negative[index].sum() + positive
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_output: Tensor) -> Tuple[Tensor, None, None, None, None]:
+        grad, = ctx.saved_tensors
+        return grad * grad_output, None, None, None, None
 
 
 def varifocal_loss(cls_scores: Tensor,
@@ -30,15 +71,10 @@ def varifocal_loss(cls_scores: Tensor,
     Source:
         VarifocalNet, arXiv:2008.13367.
     """
-    # BCE(z, 0) = softplus(z); the entries of the positives are taken back out
-    # instead of masked, which spares two tensors of the full size
-    negative = alpha * cls_scores.sigmoid().pow(gamma) * F.softplus(cls_scores)
     batch, prior = pos_mask.nonzero(as_tuple=True)
     index = (batch, prior, labels[batch, prior])
     target = assigned_scores[batch, prior].to(cls_scores.dtype)
-    positive = F.binary_cross_entropy_with_logits(
-        cls_scores[index], target, weight=target, reduction='sum')
-    return negative.sum() - negative[index].sum() + positive
+    return _VarifocalSum.apply(cls_scores, index, target, alpha, gamma)
 
 
 def distribution_focal_loss(bbox_dists: Tensor, distances: Tensor, reg_max: int) -> Tensor:
