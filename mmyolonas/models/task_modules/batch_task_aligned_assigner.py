@@ -106,8 +106,12 @@ class BatchTaskAlignedAssigner:
 
         num_claims = claimed.sum(dim=1)
         pos_mask = num_claims > 0
-        gt_inds = torch.where(num_claims > 1, overlaps.argmax(dim=1),
-                              claimed.to(torch.uint8).argmax(dim=1))  # (B, L)
+        # the claimant where there is one, the best overlap where there are more:
+        # an argmax over all of (B, M, L) would cost more than the rest
+        order = torch.arange(num_objects, device=claimed.device)
+        gt_inds = (claimed * order[:, None]).sum(dim=1)  # (B, L)
+        image, prior = (num_claims > 1).nonzero(as_tuple=True)
+        gt_inds[image, prior] = overlaps[image, :, prior].argmax(dim=-1)
         assigned_scores = self._soft_targets(alignment, overlaps, gt_inds, pos_mask)
         labels = targets.labels.gather(1, gt_inds).masked_fill_(~pos_mask, num_classes)
         bboxes = targets.bboxes.gather(1, gt_inds[..., None].expand(-1, -1, 4))

@@ -97,7 +97,8 @@ def pairwise_iou(boxes1: Tensor, boxes2: Tensor, eps: float = 1e-9) -> Tensor:
         Tensor: IoU of shape (..., M, L) within [0, 1].
     """
     x1, y1, x2, y2 = boxes1.unsqueeze(-1).unbind(-2)  # each (..., M, 1)
-    u1, v1, u2, v2 = boxes2.unsqueeze(-3).unbind(-1)  # each (..., 1, L)
+    # contiguous along L, which is several times faster
+    u1, v1, u2, v2 = boxes2.transpose(-1, -2).contiguous().unsqueeze(-2).unbind(-3)  # (..., 1, L)
     width = (torch.minimum(x2, u2) - torch.maximum(x1, u1)).clamp_(min=0)
     height = (torch.minimum(y2, v2) - torch.maximum(y1, v1)).clamp_(min=0)
     intersection = width.mul_(height)
@@ -117,7 +118,7 @@ def points_in_boxes(points: Tensor, boxes: Tensor, eps: float = 1e-9) -> Tensor:
     Returns:
         Tensor: Boolean mask of shape (B, M, L).
     """
-    x, y = points.unbind(-1)
+    x, y = points.t().contiguous()  # (L,), contiguous for speed
     x1, y1, x2, y2 = boxes.unsqueeze(-1).unbind(-2)  # each (B, M, 1)
     inside = torch.minimum(x - x1, x2 - x)
     inside = torch.minimum(inside, torch.minimum(y - y1, y2 - y))
