@@ -158,9 +158,9 @@ def export_ours(folder: str, args: argparse.Namespace) -> Dict[str, str]:
     cfg = Config.fromfile(args.config)
     torch.manual_seed(0)
     model = load_model(cfg, args.checkpoint)
-    if not args.checkpoint:
-        spread_scores(model)
     metadata = metadata_from_config(cfg)
+    if not args.checkpoint:
+        spread_scores(model, metadata, read_images(args.images, 4), args.threshold)
     metadata.postprocess.score_threshold = args.threshold
     metadata.postprocess.pre_top_k = 1024
     onnx_path = os.path.join(folder, 'ours.onnx')
@@ -171,15 +171,19 @@ def export_ours(folder: str, args: argparse.Namespace) -> Dict[str, str]:
     return dict(model=onnx_path, state=state_path)
 
 
-def spread_scores(model: Any) -> None:
-    """Give an untrained model scores of which a few hundred pass 0.25."""
+def spread_scores(model: Any, metadata: Any, images: List[Any], threshold: float) -> None:
+    """Shift an untrained model's scores so that some 300 pairs of an image pass the threshold."""
+    import math
+
     import torch
+
+    from mmyolonas.deploy.numpy_ops import letterbox
+    blob = torch.stack([torch.from_numpy(letterbox(x, metadata.preprocess)[0]) for x in images])
     with torch.no_grad():
-        feats = model.extract_feat(torch.rand(1, 3, 320, 320))
-        scores = torch.cat([x.flatten() for x in model.bbox_head(feats)[0]])
-        centre = scores.quantile(0.995)
+        scores = torch.cat([x.flatten(1) for x in model.bbox_head(model.extract_feat(blob))[0]], 1)
+        centre = scores.topk(300, dim=1).values[:, -1].mean()
         for level in model.bbox_head.levels:
-            level.cls_pred.bias.sub_(centre + 1.0986)  # logit of 0.25
+            level.cls_pred.bias.sub_(centre - math.log(threshold / (1 - threshold)))
 
 
 def tail_share(path: str, threads: int, image: str, repeats: int = 20) -> Dict[str, float]:

@@ -184,10 +184,11 @@ class Runtime:
     def postprocess(self, outputs: Dict[str, np.ndarray],
                     geometries: Sequence[Geometry]) -> List[RuntimeResult]:
         """Turn the network's outputs into results in image coordinates."""
-        return [self._result(self._select(outputs, index), geometry)
+        return [self._result(self._select(outputs, index, geometry), geometry)
                 for index, geometry in enumerate(geometries)]
 
-    def _select(self, outputs: Dict[str, np.ndarray], index: int) -> Tuple[np.ndarray, ...]:
+    def _select(self, outputs: Dict[str, np.ndarray], index: int,
+                geometry: Geometry) -> Tuple[np.ndarray, ...]:
         """Return boxes, scores, labels, key points (x, y, score) of one image."""
         rules = self.metadata.postprocess
         keypoints = None
@@ -208,7 +209,8 @@ class Runtime:
             boxes, scores, labels = boxes[order], scores[order], labels[order]
         else:
             boxes, scores, labels, prior = suppress(
-                outputs['boxes'][index], outputs['scores'][index], rules, self.score_threshold)
+                outputs['boxes'][index], outputs['scores'][index], rules, geometry.input_size,
+                self.score_threshold)
             if 'keypoints' in outputs:
                 keypoints = np.concatenate([outputs['keypoints'][index, prior],
                                             outputs['keypoint_scores'][index, prior, :, None]], -1)

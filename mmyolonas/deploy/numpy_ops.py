@@ -22,10 +22,12 @@ class Geometry:
         image_size (tuple[int, int]): Width and height of the image.
         scale (tuple[float, float]): Input pixels per image pixel, x and y.
         offset (tuple[int, int]): Left and top padding in input pixels.
+        input_size (tuple[int, int]): Width and height of the input.
     """
     image_size: Tuple[int, int]
     scale: Tuple[float, float]
     offset: Tuple[int, int]
+    input_size: Tuple[int, int]
 
     def to_image(self, points: np.ndarray) -> np.ndarray:
         """Map points (..., 2) from the input to the image, as float32."""
@@ -92,7 +94,7 @@ def letterbox(image: np.ndarray, how: Preprocess) -> Tuple[np.ndarray, Geometry]
         table = None if how.in_graph else lookup_table(how.mean[target], how.std[target])
         pad = how.pad_value[target if not flip else source]
         _place(out[target], image[..., source], table, pad, left, top)
-    return out, Geometry((width, height), scale, (left, top))
+    return out, Geometry((width, height), scale, (left, top), (canvas_w, canvas_h))
 
 
 def _place(out: np.ndarray, plane: np.ndarray, table: Optional[np.ndarray], pad: float,
@@ -155,6 +157,7 @@ def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def suppress(boxes: np.ndarray, scores: np.ndarray, rules: Postprocess,
+             input_size: Optional[Tuple[int, int]] = None,
              score_threshold: Optional[float] = None) -> Tuple[np.ndarray, ...]:
     """Select and suppress the decoded priors of one image.
 
@@ -164,6 +167,8 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, rules: Postprocess,
         boxes (ndarray): (L, 4) xyxy.
         scores (ndarray): (L, C).
         rules (Postprocess): Thresholds and limits.
+        input_size (tuple[int, int], optional): (width, height) of the network's
+            input; boxes are clipped to it if the rules say so.
         score_threshold (float, optional): Instead of the rules' own.
 
     Returns:
@@ -181,6 +186,8 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, rules: Postprocess,
     order = np.argsort(-score, kind='stable')[:rules.pre_top_k]
     prior, label, score = prior[order], label[order], score[order]
     box = boxes[prior].astype(np.float32)
+    if rules.clip and input_size is not None:
+        box = np.clip(box, 0, np.array([*input_size, *input_size], np.float32))
     shifted = box
     if not rules.class_agnostic and len(box):
         shifted = box + label[:, None].astype(np.float32) * (box.max() + 1)

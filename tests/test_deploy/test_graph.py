@@ -124,3 +124,6 @@ def test_boxes_are_clipped_to_width_and_height():
     boxes = torch.tensor([[[-3., -4, 200, 300]]])
     assert clip_boxes(boxes, 60, 90).tolist() == [[[0, 0, 90, 60]]]
     assert clip_boxes(boxes, torch.tensor(60), torch.tensor(90)).tolist() == [[[0, 0, 90, 60]]]
+    rules = Postprocess(score_threshold=0.5)
+    box, *_ = suppress(boxes[0].numpy(), np.ones((1, 1), np.float32), rules, (90, 60))
+    assert box.tolist() == [[0, 0, 90, 60]]

@@ -1,5 +1,5 @@
 """Our sessions behind mmdeploy's interface of a backend."""
-from typing import Dict, Optional, Sequence
+from typing import Dict, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -43,7 +43,8 @@ class SessionWrapper(BaseWrapper):
                 for name, value in inputs.items()}
         outputs = self._run(feed)
         if self.metadata is not None and self.metadata.postprocess.nms != 'onnx':
-            outputs = self._padded(outputs)
+            height, width = next(iter(inputs.values())).shape[-2:]
+            outputs = self._padded(outputs, (width, height))
         return {name: torch.from_numpy(outputs[name]) for name in self.output_names
                 if name in outputs}
 
@@ -63,7 +64,8 @@ class SessionWrapper(BaseWrapper):
             parts.append({key: value[:len(part)] for key, value in outputs.items()})
         return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
-    def _padded(self, outputs: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
+    def _padded(self, outputs: Dict[str, np.ndarray],
+                input_size: Tuple[int, int]) -> Dict[str, np.ndarray]:
         """Bring raw or EfficientNMS outputs into the padded form."""
         if 'num_dets' in outputs:
             dets = np.concatenate([outputs['boxes'], outputs['scores'][..., None]], axis=2)
@@ -81,7 +83,7 @@ class SessionWrapper(BaseWrapper):
                                            np.float32)
         for index in range(batch):
             boxes, scores, label, prior = suppress(
-                outputs['boxes'][index], outputs['scores'][index], rules)
+                outputs['boxes'][index], outputs['scores'][index], rules, input_size)
             dets[index, :len(boxes)] = np.concatenate([boxes, scores[:, None]], axis=1)
             labels[index, :len(boxes)] = label
             if 'keypoints' in outputs:
