@@ -168,6 +168,21 @@ def export(context: Context) -> Results:
             'ms ONNX Runtime': round(times['onnxruntime'], 1), 'picture': picture}
 
 
+def int8(context: Context) -> Results:
+    """Make 8-bit files: all layers, and a choice of them; AP, latency, size, charts."""
+    folder = context.work_dir / 'int8'
+    run_tool(
+        [str(ROOT / 'tools' / 'quantize.py'), str(context.config), str(context.checkpoint()),
+         '--method', 'selective', '--cheap', '--work-dir', str(folder), '--calib-images', '16',
+         '--score-images', '16', '--cfg-options', *context.cfg_options],
+        context.work_dir / 'int8.log', show=r'(?:calibration|sensitivity|profile|switching).*')
+    results: Results = {}
+    for row in json.loads((folder / 'report.json').read_text())['rows']:
+        results[row['name']] = (f'AP {row["ap"]:.1f}, {row["latency_ms"]:.1f} ms, '
+                                f'{row["size_mb"]:.1f} MB')
+    return {**results, 'sensitivity': folder / 'sensitivity.png', 'report': folder / 'report.png'}
+
+
 def curves(context: Context) -> Results:
     """Plot loss, learning rate and validation."""
     from mmyolonas.visualization import plot_curves, read_log
@@ -185,6 +200,8 @@ STAGES = [
           lambda c: [c.work_dir / 'predictions.png']),
     Stage('export', 'Export to ONNX, beside PyTorch', export,
           lambda c: [c.work_dir / 'deployed' / 'runtime.png']),
+    Stage('int8', 'INT8: post-training quantisation and selection', int8,
+          lambda c: [c.work_dir / 'int8' / 'report.json']),
     Stage('curves', 'Training curves', curves, lambda c: [c.work_dir / 'curves.png']),
 ]
 

@@ -1,0 +1,283 @@
+"""Scores, latencies, the choice and plans."""
+import itertools
+import json
+
+import numpy as np
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+
+from mmyolonas.quantization import default_layers, find_groups, select
+from mmyolonas.quantization.choice import ChoiceProblem
+from mmyolonas.quantization.images import Sample
+from mmyolonas.quantization.latency import (Boundaries, LatencyTable, _owner, find_boundaries,
+                                            profile)
+from mmyolonas.quantization.plan import Plan, PlanEntry, full_plan, selection_of
+from mmyolonas.quantization.plots import plot_report, plot_sensitivity
+from mmyolonas.quantization.scoring import Scorer
+from mmyolonas.quantization.sensitivity import (GroupScore, Sensitivity, SensitivityAnalysis,
+                                                score_divergence, signal_to_noise)
+from mmyolonas.quantization.variants import Variants
+from mmyolonas.quantization.workflow import Workflow
+from mmyolonas.utils import UserError
+
+from .conftest import SIZE, build_tiny, images
+
+
+@pytest.fixture(scope='module')
+def scorer(fused, tmp_path_factory):
+    """Six images whose annotations are the float model's own best boxes."""
+    samples = [Sample(image, DetDataSample(metainfo=dict(
+        img_id=index + 1, img_shape=(SIZE, SIZE), ori_shape=(SIZE, SIZE), scale_factor=(1., 1.),
+        batch_input_shape=(SIZE, SIZE)))) for index, image in enumerate(images(6))]
+    annotations = []
+    with torch.no_grad():
+        for sample in samples:
+            found = fused.predict(sample.inputs, [sample.data_sample])[0].pred_instances[:5]
+            for box, label in zip(found.bboxes.tolist(), found.labels.tolist()):
+                x, y, w, h = box[0], box[1], box[2] - box[0], box[3] - box[1]
+                annotations.append(dict(
+                    id=len(annotations) + 1, image_id=sample.data_sample.img_id, iscrowd=0,
+                    category_id=label + 1, bbox=[x, y, w, h], area=w * h))
+    path = tmp_path_factory.mktemp('coco') / 'annotations.json'
+    path.write_text(json.dumps(dict(
+        images=[dict(id=i + 1, width=SIZE, height=SIZE) for i in range(6)],
+        annotations=annotations, info={},
+        categories=[dict(id=i, name=str(i)) for i in (1, 2, 3)])))
+    return Scorer(fused, samples, str(path))
+
+
+@pytest.fixture(scope='module')
+def variants(float_onnx, calibrated):
+    return Variants(float_onnx, calibrated[1], 'onnxruntime', num_threads=1)
+
+
+def test_file_and_torch_score_the_same(scorer, variants):
+    inside, outside = scorer.score(), scorer.score_file(variants.open([]))
+    assert inside.ap > 20
+    assert outside.ap == pytest.approx(inside.ap, abs=0.05)
+
+
+def test_bootstrap(scorer):
+    score = scorer.score()
+    assert score.resampled(range(6)) == pytest.approx(score.ap)
+    low, high = score.interval(draws=30)
+    assert low < score.ap < high or low == pytest.approx(high)
+    assert score.interval(score, draws=5) == (0, 0)
+
+
+def test_noise_measures():
+    want = [np.ones((2, 3)), np.ones(4)]
+    assert signal_to_noise(want, [want[0] * 1.1, want[1]]) == pytest.approx(20)
+    assert score_divergence(np.array([0.5]), np.array([0.5])) == 0
+    assert score_divergence(np.array([0.5]), np.array([0.25])) == pytest.approx(
+        0.5 * np.log(2) + 0.5 * np.log(0.5 / 0.75))
+
+
+def test_sensitivity_resumes(variants, scorer, tmp_path, monkeypatch):
+    cache = tmp_path / 'cache.json'
+    inputs = images(2)
+    small = [image.numpy() for image in inputs]
+    monkeypatch.setattr(Variants, 'candidates', None, raising=False)
+    variants.candidates = [group.name for group in variants.groups][:4]
+    try:
+        analysis = SensitivityAnalysis(variants, small, scorer, cache)
+        first = analysis.run()
+        opened = []
+        monkeypatch.setattr(variants, 'open', lambda names, open=variants.open: (
+            opened.append(list(names)), open(names))[1])
+        again = SensitivityAnalysis(variants, small, scorer, cache).run()
+        assert again == first and opened == [[]]  # the reference only
+        data = json.loads(cache.read_text())
+        del data['known'][f'{variants.candidates[1]} in']
+        cache.write_text(json.dumps(data))
+        SensitivityAnalysis(variants, small, scorer, cache).run()
+        assert opened[-1] == [variants.candidates[1]]
+        changed = [small[0] * 0.5]
+        assert SensitivityAnalysis(variants, changed, scorer, cache)._known == {}
+    finally:
+        variants.candidates = [g.name for g in variants.groups if not g.is_prediction]
+    assert all(score.sqnr > 10 for score in first.groups.values())
+
+
+def toy_problem(seed=0, count=7):
+    rng = np.random.default_rng(seed)
+    names = [f'g{i}' for i in range(count)]
+    table = LatencyTable(dict(zip(names, rng.uniform(1, 5, count))),
+                         dict(zip(names, rng.uniform(0.5, 2, count))), 3., 0.8, 0.5)
+    producers = {'image': {None: 1.}}
+    producers.update({f't{i}': {f'g{i}': 1. + i % 3} for i in range(count - 1)})
+    readers = {'image': {'g0': 1.}}
+    readers.update({f't{i}': {f'g{i + 1}': 1. + i % 3} for i in range(count - 1)})
+    readers['t1']['g4'] = 2.
+    losses = dict(zip(names, rng.uniform(0, 0.3, count)))
+    return table, Boundaries(producers, readers), losses
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_choice_is_the_best_of_all(seed):
+    table, boundaries, losses = toy_problem(seed)
+    problem = ChoiceProblem(table, boundaries, losses)
+    plans = [problem.choice(chosen) for size in range(8)
+             for chosen in itertools.combinations(losses, size)]
+    for budget in (0., 0.2, 0.5, 5.):
+        best = min(p.latency for p in plans if p.ap_loss <= budget + 1e-9)
+        found = problem.fastest(budget)
+        assert found.latency == pytest.approx(best, abs=1e-4) and found.ap_loss <= budget + 1e-8
+    limit = np.median([p.latency for p in plans])
+    best = min(p.ap_loss for p in plans if p.latency <= limit + 1e-9)
+    assert problem.most_accurate(limit).ap_loss == pytest.approx(best, abs=1e-4)
+    frontier = problem.frontier()
+    assert frontier[0].groups == [] or frontier[0].ap_loss == 0
+    for one, two in zip(frontier, frontier[1:]):
+        assert two.latency < one.latency and two.ap_loss > one.ap_loss
+
+
+def test_choice_limits():
+    problem = ChoiceProblem(*toy_problem())
+    with pytest.raises(UserError, match='cannot be negative'):
+        problem.fastest(-1)
+    with pytest.raises(UserError, match='the fastest takes'):
+        problem.most_accurate(0.1)
+
+
+def test_boundaries(variants):
+    boundaries = find_boundaries(variants)
+    names = variants.candidates
+    to_int8, to_float = boundaries.switched(names)
+    image = 3 * SIZE * SIZE / 1e6
+    assert to_int8 == pytest.approx(image)
+    heads = 2 * 16 * sum((SIZE // s) ** 2 for s in (8, 16, 32)) / 1e6
+    assert to_float == pytest.approx(heads)  # what the predictions read
+    assert boundaries.switched([]) == (0, 0)
+    first = boundaries.switched(['backbone.stem.conv'])
+    stem = 8 * (SIZE // 2) ** 2 / 1e6
+    assert first == pytest.approx((image, stem))
+
+
+def test_profile_finds_every_group(variants):
+    for names in ([], variants.candidates):
+        times = profile(variants, names, repeats=2)
+        missing = [name for name in variants.candidates if not times.get(name)]
+        assert not missing
+        assert times['rest'] < sum(times.values())
+    assert _owner('x.conv/Conv_nchwc_kernel_time', {'x.conv': 'g'}) == 'g'
+    assert _owner('x.conv/QuantizeLinear_kernel_time', {'x.conv': 'g'}) == 'rest'
+
+
+def test_plan_round_trip(calibrated, tmp_path):
+    flow = calibrated[0].flow
+    plan = full_plan(find_groups(flow), 'openvino')
+    assert plan.selection(flow) == select(flow, default_layers(flow))
+    plan.groups[0] = PlanEntry(plan.groups[0].name, 'float', 'because', 0.1, 0.2)
+    plan.numbers['x'] = 1.5
+    plan.save(tmp_path / 'plan.json')
+    assert Plan.load(tmp_path / 'plan.json') == plan
+    assert plan.groups[0].name not in plan.int8_groups()
+    assert selection_of(flow, []).layers == frozenset()
+
+
+def test_bad_plans(calibrated, tmp_path):
+    flow = calibrated[0].flow
+    plan = full_plan(find_groups(flow), 'onnxruntime')
+    plan.groups[0].precision = 'int4'
+    with pytest.raises(UserError, match="int8 or float, got 'int4'"):
+        plan.selection(flow)
+    plan = full_plan(find_groups(flow)[1:], 'onnxruntime')
+    with pytest.raises(UserError, match='another model: it lacks backbone.stem.conv'):
+        plan.selection(flow)
+    (tmp_path / 'x.json').write_text('{}')
+    with pytest.raises(UserError, match='is no plan'):
+        Plan.load(tmp_path / 'x.json')
+    with pytest.raises(UserError, match='cannot read the plan'):
+        Plan.load(tmp_path / 'nothing.json')
+    with pytest.raises(UserError, match='no latency table'):
+        LatencyTable.load(tmp_path / 'nothing.json')
+
+
+def test_workflow(float_onnx, calibrated, scorer, tmp_path):
+    import onnx
+    onnx.save(float_onnx, tmp_path / 'float.onnx')
+    flow = Workflow(str(tmp_path / 'float.onnx'), calibrated[1], 'onnxruntime', str(tmp_path),
+                    scorer, num_threads=1)
+    row = flow.full()
+    names = flow.variants.candidates
+    sensitivity = Sensitivity(
+        {name: GroupScore(30. + i % 7, 0.) for i, name in enumerate(names)},
+        flow.report.rows[0].ap, row.ap)
+    table = LatencyTable({name: 2. for name in names}, {name: 1. for name in names}, 1., .1, .1)
+    plan = flow.selective(sensitivity, table, budget=100.)
+    assert plan.int8_groups() == names and plan.numbers['within_budget']
+    plan = flow.selective(sensitivity, table, budget=0.)
+    lost = plan.numbers['verified_ap_loss']
+    assert plan.numbers['within_budget'] and lost <= 0
+    reasons = {entry.name: entry.reason for entry in plan.groups}
+    assert reasons['backbone.stem.conv'] and reasons['bbox_head.levels.0.cls_pred'] == (
+        'makes a prediction')
+    flow.time_rows(repeats=2)
+    flow.report.save(tmp_path / 'report.json')
+    report = json.loads((tmp_path / 'report.json').read_text())
+    assert [r['name'] for r in report['rows'][:2]] == ['float', 'int8']
+    assert len(flow.report.lines()) == len(flow.report.rows) + 1
+    plot_report(report, str(tmp_path / 'report.png'))
+    plot_sensitivity(sensitivity, str(tmp_path / 'sensitivity.png'), plan.int8_groups())
+    assert (tmp_path / 'report.png').stat().st_size > 5000
+
+
+def test_runtime_that_cannot_be_timed(float_onnx, calibrated, tmp_path):
+    import onnx
+    onnx.save(float_onnx, tmp_path / 'float.onnx')
+    flow = Workflow(str(tmp_path / 'float.onnx'), calibrated[1], 'tensorrt', str(tmp_path))
+    with pytest.raises(UserError, match='cannot be timed here; give --latency-table'):
+        flow.latency()
+    with pytest.raises(UserError, match='needs images with annotations'):
+        flow.analyse()
+
+
+def test_calibration_errors(calibrated, fused):
+    import copy
+
+    from mmyolonas.quantization import calibrate, quantise_model
+    quantised = quantise_model(copy.deepcopy(fused))
+    with pytest.raises(UserError, match='calibration set is empty'):
+        calibrate(quantised, [])
+    with pytest.raises(UserError, match='asks for 3 images, but there are only 2'):
+        calibrate(quantised, images(2), 3)
+    with pytest.raises(UserError, match='differ in size'):
+        calibrate(quantised, [images(1)[0], torch.rand(1, 3, 96, 96)], method='max')
+    with pytest.raises(UserError, match='NaN or infinite'):
+        calibrate(quantised, [images(1)[0] * float('nan')], method='max')
+    with pytest.raises(UserError, match='must be one of'):
+        calibrate(quantised, images(1), method='kl')
+    table = calibrate(quantised, [torch.cat(images(4))], 3, 'max')
+    assert table.num_images == 3
+    want = torch.cat(images(3)).max().item()
+    assert table.activations['backbone.stem.conv.rbr_reparam.input'] == pytest.approx(want)
+
+
+def test_dead_channels(calibrated):
+    from mmyolonas.quantization import calibrate, fuse_model, quantise_model
+    model = build_tiny()
+    stem = model.backbone.stage1.blocks.conv1
+    torch.nn.init.zeros_(stem.bn.weight)
+    torch.nn.init.constant_(stem.bn.bias, -1)
+    quantised = quantise_model(fuse_model(model))
+    with pytest.warns(UserWarning, match='zero in every calibration image'):
+        table = calibrate(quantised, images(1), method='max')
+    assert table.activations['backbone.stage1.blocks.conv1.conv'] == 1
+    with torch.no_grad():
+        assert all(torch.isfinite(x).all() for x in quantised.model(images(1)[0], None)[1])
+
+
+@pytest.mark.parametrize('method', ['percentile', 'mse', 'entropy'])
+def test_calibrators_stay_below_the_largest_value(calibrated, fused, method):
+    import copy
+
+    from mmyolonas.quantization import calibrate, quantise_model
+    quantised = quantise_model(copy.deepcopy(fused))
+    for name in list(quantised.activations)[3:]:  # a few suffice
+        quantised.activations.pop(name)
+    table = calibrate(quantised, images(4), method=method, percentile=99)
+    for name, value in table.activations.items():
+        assert 0.1 * calibrated[1].activations[name] < value
+        assert value <= 1.01 * calibrated[1].activations[name]

@@ -1,0 +1,159 @@
+"""Make 8-bit files of a trained model, and say what they cost and gain.
+
+ptq        calibrate, make everything but the predictions 8 bit
+selective  beside that, measure every block, choose what becomes 8 bit under a
+           budget of AP, verify the choice on the exported file
+
+Writes to the work folder: float.onnx, ranges.json, int8.onnx, with selective
+also selective.onnx, selective.plan.json, sensitivity.json, latency.json, and
+report.json with charts.
+"""
+import os
+import time
+
+from mmyolonas.utils.cli import add_config_options, load_config, new_parser, run_main
+from mmyolonas.utils.errors import UserError
+
+EXAMPLES = '''examples:
+  python tools/quantize.py configs/yolonas/yolonas_s_bccd.py yolonas_s_bccd.pth
+  python tools/quantize.py CONFIG CHECKPOINT --method selective --budget-ap 0.3 --runtime openvino
+  python tools/quantize.py CONFIG CHECKPOINT --plan work_dirs/int8/selective.plan.json'''
+
+
+def parse_args():
+    """Return the command line's options."""
+    parser = new_parser(__doc__, EXAMPLES)
+    add_config_options(parser)
+    parser.add_argument('checkpoint', help='trained weights, not fused; of a quantisation-aware '
+                        'training with --method qat')
+    parser.add_argument('--method', choices=('ptq', 'selective', 'qat'), default='ptq',
+                        help='ptq and selective: above; qat: take ranges and weights of a '
+                        'quantisation-aware training')
+    parser.add_argument('--runtime', default='onnxruntime',
+                        choices=('onnxruntime', 'openvino', 'tensorrt', 'tensorrt_rtx'))
+    parser.add_argument('--work-dir', default='work_dirs/int8')
+    parser.add_argument('--budget-ap', type=float, default=0.3,
+                        help='selective: points of AP (0..100) that may be lost (default 0.3)')
+    parser.add_argument('--plan', help='apply a plan instead of making one')
+    parser.add_argument('--ranges', help='ranges.json of an earlier run, instead of calibrating')
+    parser.add_argument('--calib-images', type=int, default=64)
+    parser.add_argument('--calib-split', choices=('train', 'val', 'test'), default='train')
+    parser.add_argument('--calib-method', default='percentile',
+                        choices=('max', 'percentile', 'mse', 'entropy'))
+    parser.add_argument('--score-images', type=int,
+                        help='test images for AP, 0 for no AP (default: all)')
+    parser.add_argument('--cheap', action='store_true',
+                        help='selective: do not measure the AP of every block, only its noise')
+    parser.add_argument('--latency-table', help='times of the target, instead of measuring')
+    parser.add_argument('--input-size', type=int, nargs=2, metavar=('WIDTH', 'HEIGHT'),
+                        help='size of the exported network (default: of the test images)')
+    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--repeats', type=int, default=15, help='timed runs of each file')
+    parser.add_argument('--headroom', action='store_true',
+                        help='onnxruntime: a little faster, values beyond the calibrated range '
+                        'are kept; not the numbers of other runtimes')
+    return parser.parse_args()
+
+
+def load_float(args, cfg):
+    """Return the model as trained and its fused form."""
+    from mmyolonas.deploy.pipeline import load_model
+    from mmyolonas.quantization import fuse_model
+    if not os.path.isfile(args.checkpoint):
+        raise UserError(f'no such checkpoint: {args.checkpoint}')
+    try:
+        model = load_model(cfg, args.checkpoint)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    return model, fuse_model(model)
+
+
+def find_ranges(args, cfg, model, fused):
+    """Return the ranges: from a file, or by calibration."""
+    from mmyolonas.quantization import RangeTable, calibrate, quantise_model
+    from mmyolonas.quantization.images import load_samples
+    if args.ranges:
+        return RangeTable.load(args.ranges)
+    images = (sample.inputs for sample in load_samples(
+        cfg, model, args.calib_split, args.calib_images))
+    return calibrate(quantise_model(fused), images, args.calib_images, args.calib_method)
+
+
+def export_float(args, fused, size) -> str:
+    """Write the fused model as ONNX, without NMS."""
+    from mmyolonas.deploy import export_onnx
+    path = os.path.join(args.work_dir, 'float.onnx')
+    export_onnx(fused, path, (1, 3, *size), nms='none', fold_shortcuts=False)
+    return path
+
+
+def make_scorer(args, cfg, model):
+    """Return the test images' scorer, or None."""
+    from mmyolonas.quantization.images import keep_samples, load_samples
+    from mmyolonas.quantization.scoring import Scorer
+    if args.score_images == 0:
+        return None
+    samples = keep_samples(load_samples(cfg, model, 'test', args.score_images),
+                           args.score_images)
+    return Scorer.from_config(cfg, model, samples)
+
+
+def prepare(args, cfg):
+    """Return the workflow of a checkpoint: exported, calibrated, with its scorer."""
+    from mmyolonas.quantization.images import load_samples
+    from mmyolonas.quantization.workflow import Workflow
+    if args.method == 'qat':
+        from mmyolonas.quantization.qat import load_qat
+        model, fused, table = load_qat(cfg, args.checkpoint)
+    else:
+        model, fused = load_float(args, cfg)
+        table = None
+    size = args.input_size and (args.input_size[1], args.input_size[0])
+    if size is None:
+        sample = next(iter(load_samples(cfg, model, 'test', 1)))
+        size = tuple(sample.inputs.shape[2:])
+    float_onnx = export_float(args, fused, size)
+    start = time.monotonic()
+    table = table or find_ranges(args, cfg, model, fused)
+    table.save(os.path.join(args.work_dir, 'ranges.json'))
+    seconds = time.monotonic() - start
+    workflow = Workflow(float_onnx, table, args.runtime, args.work_dir,
+                        make_scorer(args, cfg, model), args.threads, args.headroom)
+    workflow.report.seconds['calibration'] = seconds
+    return workflow
+
+
+def main() -> None:
+    """Run the tool."""
+    args = parse_args()
+    cfg = load_config(args.config, args.cfg_options)
+    os.makedirs(args.work_dir, exist_ok=True)
+    from mmyolonas.quantization.plan import Plan
+    from mmyolonas.quantization.plots import plot_report, plot_sensitivity
+    plan = Plan.load(args.plan) if args.plan else None
+    workflow = prepare(args, cfg)
+    workflow.full()
+    if plan is not None:
+        path = workflow.write(plan, 'planned')
+        workflow.add_row('planned', path, plan.int8_groups())
+    elif args.method == 'selective':
+        sensitivity = workflow.analyse(measure_groups=not args.cheap)
+        latency = workflow.latency(args.latency_table, repeats=args.repeats)
+        plan = workflow.selective(sensitivity, latency, args.budget_ap)
+        plot_sensitivity(sensitivity, os.path.join(args.work_dir, 'sensitivity.png'),
+                         plan.int8_groups())
+        if not plan.numbers['within_budget']:
+            print(f'no plan was found that loses {args.budget_ap} points or less on these '
+                  'images; the written one loses '
+                  f'{plan.numbers["verified_ap_loss"]:.2f}.')
+    workflow.time_rows(args.repeats)
+    workflow.report.save(os.path.join(args.work_dir, 'report.json'))
+    if any(row.latency_ms and row.ap is not None for row in workflow.report.rows):
+        from dataclasses import asdict
+        plot_report(asdict(workflow.report), os.path.join(args.work_dir, 'report.png'))
+    print('\n'.join(workflow.report.lines()))
+    print(f'written to {args.work_dir}')
+
+
+if __name__ == '__main__':
+    run_main(main)
