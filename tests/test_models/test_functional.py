@@ -96,6 +96,28 @@ def test_gathering_from_levels_equals_gathering_from_their_union():
     torch.testing.assert_close(gather_levels(maps, index), flatten_levels(maps)[index])
 
 
+@pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
+def test_flattening_keeps_the_order_of_the_maps_in_memory(memory_format):
+    maps = [torch.arange(2. * 3 * 4 * 6).view(2, 3, 4, 6), -torch.arange(2. * 3 * 2 * 3).view(
+        2, 3, 2, 3)]
+    flat = flatten_levels([x.contiguous(memory_format=memory_format) for x in maps])
+    expected = torch.stack([torch.cat([x[:, c].flatten(1) for x in maps], 1) for c in range(3)], 2)
+    torch.testing.assert_close(flat, expected, rtol=0, atol=0)
+    assert flat.is_contiguous() == (memory_format == torch.channels_last)
+
+
+def test_varifocal_gradient_agrees_with_finite_differences():
+    logits = (torch.randn(2, 5, 3, dtype=torch.double) * 3).requires_grad_()
+    labels = torch.tensor([[0, 3, 2, 3, 3], [3, 3, 1, 0, 3]])
+    scores = torch.rand(2, 5, dtype=torch.double)
+    for gamma in (2., 1.5):
+        assert torch.autograd.gradcheck(
+            lambda z: varifocal_loss(z, labels, scores, labels < 3, gamma=gamma), logits)
+    with torch.no_grad():
+        value = varifocal_loss(logits, labels, scores, labels < 3)
+    torch.testing.assert_close(value, varifocal_loss(logits, labels, scores, labels < 3).detach())
+
+
 def test_padding_of_targets():
     instances = [
         InstanceData(labels=torch.tensor([2, 0]), bboxes=boxes(2)),

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from mmyolonas.models.backbones import YOLONASBackbone
 from mmyolonas.models.layers import (ConvNormAct, QARepVGGBlock, SPPBottleneck, YOLONASBottleneck,
                                      YOLONASCSPLayer)
 
@@ -128,3 +129,44 @@ def test_bottleneck_scales_its_shortcut():
 def test_unknown_block_is_named():
     with pytest.raises(ValueError, match="unknown block type 'repvgg'"):
         YOLONASBottleneck(4, block='repvgg')
+
+
+@pytest.mark.parametrize('in_channels', [3, 16])
+def test_strided_block_trains_in_channels_last(in_channels):
+    # oneDNN crashed on this size with 2 to 15 channels
+    torch.manual_seed(0)
+    block = QARepVGGBlock(in_channels, 16, stride=2, use_residual=False)
+    x = torch.rand(8, in_channels, 320, 320)
+    results = []
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        block.zero_grad()
+        y = block(x.contiguous(memory_format=memory_format))
+        assert y.is_contiguous(memory_format=memory_format)
+        y.square().mean().backward()
+        results.append([y.detach(), block.branch_1x1.weight.grad.clone()])
+    for value, expected in zip(*results):
+        torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_backbone_trains_in_channels_last_with_the_same_numbers():
+    torch.manual_seed(0)
+    stages = [dict(out_channels=c, num_blocks=1, hidden_channels=8) for c in (8, 16, 16, 32)]
+    backbone = YOLONASBackbone(dict(stem_channels=8, context_channels=32, stages=stages)).double()
+    x = torch.rand(2, 3, 64, 96, dtype=torch.double)
+
+    def gradients(outs):
+        backbone.zero_grad()
+        sum(out.square().sum() for out in outs).backward()
+        return [p.grad.clone() for p in backbone.parameters()]
+
+    outs = backbone(x)
+    assert all(out.is_contiguous(memory_format=torch.channels_last) for out in outs)
+    assert all(out.is_contiguous() for out in backbone.eval()(x))
+    backbone.train()
+    expected, y = [], backbone.stem(x)  # by hand, in the default order
+    for index in range(1, 5):
+        y = getattr(backbone, f'stage{index}')(y)
+        expected.append(y)
+    expected[-1] = backbone.context_module(y)
+    for value, reference in zip([*outs, *gradients(outs)], [*expected, *gradients(expected)]):
+        torch.testing.assert_close(value, reference, rtol=1e-6, atol=1e-8)

@@ -115,10 +115,19 @@ class QARepVGGBlock(BaseModule):
         if self.is_fused:
             y = self.rbr_reparam(x)
         else:
-            kernel, bias = self._pointwise()
-            y = self.branch_3x3(x) + F.conv2d(
-                x, kernel, bias, self.stride, groups=self.groups)
+            y = self.branch_3x3(x) + self._branch_1x1(x)
         return self.attention(self.act(self.post_bn(y)))
+
+    def _branch_1x1(self, x: Tensor) -> Tensor:
+        """Return the sum of the 1x1 branch and the identity."""
+        kernel, bias = self._pointwise()
+        stride = self.stride
+        if stride > 1 and self.in_channels < 16:
+            # oneDNN's gradient of a strided 1x1 kernel on few channels in
+            # channels_last reads out of bounds and crashes (seen with torch
+            # 2.14); leaving pixels out first is the same and cheap on so few
+            x, stride = x[..., ::stride, ::stride], 1
+        return F.conv2d(x, kernel, bias, stride, groups=self.groups)
 
     def _pointwise(self) -> Tuple[Tensor, Optional[Tensor]]:
         """Return kernel and bias of the 1x1 branch with scale and identity merged in."""

@@ -6,7 +6,13 @@ from torch import Tensor
 
 
 def flatten_levels(maps: Sequence[Tensor]) -> Tensor:
-    """Join per-level maps (B, C, H, W) into (B, L, C), row-major within a level."""
+    """Join per-level maps (B, C, H, W) into (B, L, C), row-major within a level.
+
+    The memory order is that of the maps, (B, C, L) or (B, L, C), so that nothing
+    is transposed but the description.
+    """
+    if not torch.jit.is_tracing() and not maps[0].is_contiguous():  # channels_last
+        return torch.cat([x.flatten(2).transpose(1, 2) for x in maps], dim=1)
     return torch.cat([x.flatten(2) for x in maps], dim=2).transpose(1, 2)
 
 
