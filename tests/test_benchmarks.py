@@ -1,0 +1,95 @@
+"""The benchmarks run on tiny problems; no statement about time."""
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.common import PeakMemory, Worker, compare, interleave, table, timed, write_json
+
+from .tiny import write_data
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPT = '''
+import sys
+from benchmarks.common import serve, stand_in
+stand_in('no_such_package', 'json')
+
+def build():
+    import json.decoder
+    from no_such_package.part import Thing
+    assert hasattr(json, 'loads') and Thing.__name__ == 'Thing'
+    print('chatter of a library')
+    return dict(time=lambda factor: [factor * float(sys.argv[1])] * 3, fail=lambda: 1 / 0,
+                leave=lambda: sys.exit(3))
+
+serve(build)
+'''
+
+
+@pytest.fixture
+def workers(tmp_path):
+    path = tmp_path / 'worker.py'
+    path.write_text(SCRIPT)
+    started = [Worker(name, sys.executable, [str(path), seconds])
+               for name, seconds in (('ours', '1'), ('peer', '4'))]
+    yield started
+    for worker in started:
+        worker.close()
+
+
+def test_workers_are_asked_in_turn_and_compared(workers):
+    seconds = interleave(workers, 'time', rounds=2, factor=0.5)
+    assert seconds == dict(ours=[0.5, 0.5], peer=[2, 2])
+    ours, peer = compare(seconds, 'ours')
+    assert (ours.ratio, peer.ratio, peer.best_ratio) == (1, 0.25, 0.25)
+    text = table([ours, peer], 'who', extra=dict(note=dict(peer='slow')))
+    assert '| peer | 2000.0 (2000.0 .. 2000.0) | **0.25** (0.25 .. 0.25) | 0.25 | slow |' in text
+
+
+def test_failures_in_a_worker_name_it(workers):
+    with pytest.raises(RuntimeError, match='peer: fail failed(.|\n)*ZeroDivisionError'):
+        workers[1].call('fail')
+    assert workers[1].call('time', factor=1) == [4] * 3  # and it goes on
+    with pytest.raises(RuntimeError, match='peer: the worker ended with exit code 3'):
+        workers[1].call('leave')
+    with pytest.raises(RuntimeError, match='nobody: cannot start'):
+        Worker('nobody', str(ROOT / 'no-such-python'), [])
+
+
+def test_measures(tmp_path):
+    memory = PeakMemory()
+    block = bytearray(64 * 2**20)
+    assert not memory.exact or memory.read() - memory.base > 50
+    del block
+    assert all(len(timed(lambda: None, 2, clock)) == 2 for clock in ('wall', 'cpu'))
+    write_json(tmp_path / 'new' / 'x.json', rows=compare(dict(ours=[1., 2.]), 'ours'))
+    assert json.loads((tmp_path / 'new' / 'x.json').read_text())['rows'][0]['median'] == 1.5
+    assert [path.name for path in (tmp_path / 'new').iterdir()] == ['x.json']
+
+
+def run(script: str, *args: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, str(ROOT / 'benchmarks' / script), *args], text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300)
+
+
+def test_training_step(tmp_path):
+    result = run('train_step.py', '--size', '64', '--batch', '2', '--boxes', '3', '--classes', '5',
+                 '--rounds', '1', '--warmup', '0', '--json', str(tmp_path / 'step.json'))
+    assert result.returncode == 0, result.stderr
+    results = json.loads((tmp_path / 'step.json').read_text())['results']
+    assert set(results) == {'step', 'loss', 'decode_loss'}
+    loss = {part: values['info']['mmyolonas']['loss'] for part, values in results.items()}
+    assert loss['loss'] == pytest.approx(loss['decode_loss'], rel=1e-5)
+    assert loss['step'] > 0 and result.stdout.count('| mmyolonas |') == 3
+
+
+def test_training_pipeline(tmp_path):
+    data = write_data(tmp_path / 'data')
+    (data / 'annotations.json').rename(data / '_annotations.coco.json')
+    result = run('data_pipeline.py', str(data), '--batch', '2', '--rounds', '1')
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count('2x3x640x640') == 2
+    result = run('data_pipeline.py', str(tmp_path))
+    assert result.returncode != 0 and 'give the folder of a COCO-format data set' in result.stderr
