@@ -1,5 +1,5 @@
-# Generated figures with the 17 key points of COCO, from scratch, in minutes on
-# two CPU cores; the data set of `make quickstart-pose`:
+# Generated figures with the 17 key points of COCO, from scratch, small enough
+# for a CPU; the data set of `make quickstart-pose`:
 #   python -m mmyolonas.datasets.sample_data pose data/sample_figures
 _base_ = [
     '../_base_/models/yolonas_pose.py',
