@@ -98,9 +98,10 @@ def main() -> None:
     if 'codebase_config' not in deploy_cfg or 'backend_config' not in deploy_cfg:
         raise UserError(f'{args.deploy_cfg} is no deploy config; choose one of configs/deploy.')
     int8 = deploy_cfg.backend_config.get('common_config', {}).get('int8_mode')
-    if int8 and not args.onnx:
+    if int8 and not args.onnx and not deploy_cfg.get('quantize'):
         raise UserError('an int8 config needs a quantised file: make one with tools/quantize.py '
-                        'and give it as --onnx FILE.')
+                        'and give it as --onnx FILE, or take a config with quantize=dict(...), '
+                        'such as detection_tensorrt-int8-selective_640.py.')
     with deploy_errors(args.log_level):
         if args.onnx:
             from mmyolonas.deploy import get_metadata

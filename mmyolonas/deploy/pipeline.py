@@ -111,9 +111,18 @@ def export_checkpoint(deploy_cfg: Any, model_cfg: Any, checkpoint: Optional[str]
     from mmyolonas.deploy.export import export_onnx
     metadata = metadata_from_config(model_cfg, deploy_cfg)
     shape, dynamic = export_settings(deploy_cfg, metadata)
+    model, quantize = load_model(model_cfg, checkpoint), deploy_cfg.get('quantize')
+    if quantize:  # the ranges belong to the fused model, shortcut scales in place
+        from mmyolonas.quantization import fuse_model
+        model = fuse_model(model)
     report = export_onnx(
-        load_model(model_cfg, checkpoint), path, shape, metadata=metadata, dynamic=dynamic,
-        opset=deploy_cfg.onnx_config.get('opset_version', 17))
+        model, path, shape, metadata=metadata, dynamic=dynamic,
+        opset=deploy_cfg.onnx_config.get('opset_version', 17), fold_shortcuts=not quantize)
+    if quantize:
+        from mmyolonas.quantization.deploying import quantise_file
+        config = deploy_cfg.backend_config
+        runtime = config.get('package', config.type) if config.type == 'tensorrt' else config.type
+        quantise_file(path, model, model_cfg, dict(quantize), runtime)
     return DeployReport(report.path, report.path, 'onnxruntime', report.errors, report.metadata)
 
 

@@ -1,4 +1,5 @@
 """Finding the ranges of the activations."""
+import re
 import warnings
 from typing import Iterable, List, Optional
 
@@ -86,11 +87,7 @@ def _collect(quantised: QuantizedModel, batches: Iterable[Tensor],
                     f'calibration images differ in size: {tuple(batch.shape[1:])} after '
                     f'{tuple(size)}; use the test pipeline of the deployed size.')
             size = batch.shape[1:]
-            outputs = quantised.model(batch, None, mode='tensor')
-            if not all(torch.isfinite(x).all() for x in _tensors(outputs)):
-                raise UserError(
-                    f'the float model gives NaN or infinite numbers for calibration image '
-                    f'{count + 1}; check the checkpoint and the images.')
+            _run(quantised.model, batch, count + 1)
             count += len(batch)
             if count == num_images:
                 break
@@ -105,6 +102,20 @@ def _collect(quantised: QuantizedModel, batches: Iterable[Tensor],
     return count
 
 
+def _run(model: nn.Module, batch: Tensor, number: int) -> None:
+    """Run a batch, and raise a :class:`UserError` if anything is not finite."""
+    message = (f'the float model gives NaN or infinite numbers for calibration image {number}; '
+               'check the checkpoint and the images.')
+    try:
+        outputs = model(batch, None, mode='tensor')
+    except (AssertionError, RuntimeError) as error:  # of modelopt's and torch's own checks
+        if re.search(r'\bnan\b|\binf\b|not finite', str(error)):
+            raise UserError(message) from error
+        raise
+    if not all(torch.isfinite(x).all() for x in _tensors(outputs)):
+        raise UserError(message)
+
+
 def _tensors(outputs) -> List[Tensor]:
     if isinstance(outputs, Tensor):
         return [outputs]
@@ -112,6 +123,10 @@ def _tensors(outputs) -> List[Tensor]:
 
 
 def _load_range(name: str, quantizer: nn.Module, method: str, percentile: float) -> None:
+    calibrator = quantizer._calibrator
+    if method == 'mse' and calibrator._calib_hist is not None:
+        # a histogram that has grown may have one edge too many, by rounding
+        calibrator._calib_bin_edges = calibrator._calib_bin_edges[:len(calibrator._calib_hist) + 1]
     if method == 'max':
         quantizer.load_calib_amax()
     elif method == 'percentile':
@@ -124,4 +139,4 @@ def _load_range(name: str, quantizer: nn.Module, method: str, percentile: float)
         warnings.warn(f'{name} was zero in every calibration image (dead channels?); '
                       'its range is set to 1.')
         quantizer.amax = torch.tensor(1.)
-    quantizer._calibrator.reset()
+    calibrator.reset()

@@ -6,6 +6,7 @@ from typing import Any, Callable, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
+from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -184,7 +185,7 @@ def _decoded(model: nn.Module, outputs: List[Tensor]) -> Iterator[None]:
     head = model.head if is_pose else model.bbox_head
 
     def predict(feats: Any, data_samples: list, rescale: bool = True) -> List[InstanceData]:
-        cfg = head.test_cfg
+        cfg = ConfigDict(head.test_cfg)
         scores, labels, priors = select_candidates(
             outputs[1][0], cfg.get('score_thr', 0), cfg.get('nms_pre', 1000),
             cfg.get('multi_label', True))

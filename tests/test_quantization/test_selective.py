@@ -281,3 +281,20 @@ def test_calibrators_stay_below_the_largest_value(calibrated, fused, method):
     for name, value in table.activations.items():
         assert 0.1 * calibrated[1].activations[name] < value
         assert value <= 1.01 * calibrated[1].activations[name]
+
+
+def test_report_tool(tmp_path):
+    import subprocess
+    import sys
+    from pathlib import Path
+    row = dict(name='float', path='x', ap=50., ap50=80., interval=None, latency_ms=100., size_mb=1)
+    report = dict(runtime='openvino', rows=[row, {**row, 'name': 'int8', 'interval': [-1., 2.],
+                                                  'latency_ms': 40., 'ap': 49.}],
+                  frontier=[dict(groups=[], latency=100., ap_loss=0.)], settings=dict(threads=2))
+    (tmp_path / 'report.json').write_text(json.dumps(report))
+    tool = Path(__file__).parents[2] / 'tools' / 'analysis_tools' / 'quantization_report.py'
+    done = subprocess.run([sys.executable, tool, tmp_path / 'report.json'], capture_output=True)
+    assert done.returncode == 0 and (tmp_path / 'report.png').stat().st_size > 5000
+    (tmp_path / 'bad.json').write_text('{}')
+    done = subprocess.run([sys.executable, tool, tmp_path / 'bad.json'], capture_output=True)
+    assert done.returncode == 1 and b'no report of tools/quantize.py' in done.stderr
