@@ -63,8 +63,11 @@ class Report:
         return not self.problems
 
 
-def _packages() -> list[Package]:
+def _packages(onedl: bool) -> list[Package]:
     mm = "pip install 'mmyolonas[openmmlab]'"
+    if onedl:
+        mm = ("pip install 'mmyolonas[onedl]' && "
+              'pip install --no-deps mmcv-lite==2.2.0')
     return [
         Package('torch', 'everything', "pip install 'torch>=2.1'", True),
         Package('torchvision', 'NMS, RoIAlign', 'pip install torchvision',
@@ -146,7 +149,9 @@ def _devices() -> list[str]:
 def examine() -> Report:
     """Look at this environment; imports what is installed (some seconds)."""
     providers = importlib.metadata.packages_distributions()
-    packages = _packages()
+    onedl = any(name.startswith('onedl') for module in ('mmengine', 'mmdet')
+                for name in providers.get(module, []))
+    packages = _packages(onedl)
     for package in packages:
         _probe(package, providers)
     report = Report(

@@ -68,3 +68,10 @@ def test_two_providers_of_one_package_are_reported():
     package = doctor.Package('mmcv', 'layers', 'cure', True)
     doctor._probe(package, {'mmcv': ['numpy', 'packaging']})
     assert 'both installed and overwrite' in package.error
+
+
+def test_cures_stay_with_the_fork_that_is_installed():
+    cures = {onedl: {p.module: p.cure for p in doctor._packages(onedl)} for onedl in (True, False)}
+    assert 'mmyolonas[openmmlab]' in cures[False]['mmdet']
+    assert 'mmyolonas[onedl]' in cures[True]['mmdet']
+    assert '--no-deps mmcv-lite' in cures[True]['mmcv']
