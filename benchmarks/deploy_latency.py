@@ -162,7 +162,7 @@ def export_ours(folder: str, args: argparse.Namespace) -> Dict[str, str]:
     if not args.checkpoint:
         spread_scores(model, metadata, read_images(args.images, 4), args.threshold)
     metadata.postprocess.score_threshold = args.threshold
-    metadata.postprocess.pre_top_k = 1024
+    metadata.postprocess.pre_top_k, metadata.postprocess.iou_threshold = 1024, 0.7
     onnx_path = os.path.join(folder, 'ours.onnx')
     report = export_onnx(model, onnx_path, metadata=metadata)
     state_path = os.path.join(folder, 'state.pth')
