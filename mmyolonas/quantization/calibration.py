@@ -122,12 +122,39 @@ def _tensors(outputs) -> List[Tensor]:
     return [tensor for item in outputs for tensor in _tensors(item)]
 
 
+def least_squares_range(counts: Tensor, edges: Tensor, stride: int = STRIDES['mse'],
+                        start: int = 128) -> Tensor:
+    """Return the range that rounds a histogram of magnitudes with the least squared error.
+
+    modelopt 0.47's own search hands the number of bits to its rounding as an
+    offset and so returns the smallest candidate for every tensor.
+
+    Args:
+        counts (Tensor): Number of values in each of N bins.
+        edges (Tensor): At least N + 1 edges; a histogram that has grown may have
+            one too many, by rounding.
+        stride (int): Distance of the candidates in bins.
+        start (int): First bin whose centre is a candidate.
+
+    Returns:
+        Tensor: Scalar, the centre of a bin.
+    """
+    edges = edges[:len(counts) + 1]
+    centers = (edges[1:] + edges[:-1]) / 2
+    candidates = centers[min(start, len(centers) - 1)::stride, None]
+    step = candidates / 127
+    rounded = (centers / step).round().clamp(max=127) * step
+    errors = ((rounded - centers)**2 * counts).sum(1)
+    return candidates[errors.argmin(), 0].float()
+
+
 def _load_range(name: str, quantizer: nn.Module, method: str, percentile: float) -> None:
     calibrator = quantizer._calibrator
-    if method == 'mse' and calibrator._calib_hist is not None:
-        # a histogram that has grown may have one edge too many, by rounding
-        calibrator._calib_bin_edges = calibrator._calib_bin_edges[:len(calibrator._calib_hist) + 1]
-    if method == 'max':
+    if method == 'mse':
+        quantizer.amax = least_squares_range(
+            torch.as_tensor(calibrator._calib_hist).double(),
+            torch.as_tensor(calibrator._calib_bin_edges).double())
+    elif method == 'max':
         quantizer.load_calib_amax()
     elif method == 'percentile':
         quantizer.load_calib_amax('percentile', percentile=percentile)

@@ -83,8 +83,9 @@ def load_float_weights(quantised: QuantizedModel, float_model: nn.Module) -> Non
     """
     state = fuse_model(float_model).state_dict()
     own = quantised.model.state_dict()
-    if set(state) != {key for key in own if not key.endswith('_quantizer._amax')
-                      and not key.endswith(('shortcut._amax', 'drop_path._amax'))}:
+    expected = {key: value.shape for key, value in own.items()
+                if not key.endswith(('_quantizer._amax', 'shortcut._amax', 'drop_path._amax'))}
+    if {key: value.shape for key, value in state.items()} != expected:
         raise UserError('the float model is of another architecture than the quantised one.')
     quantised.model.load_state_dict(state, strict=False)
     refresh_weight_ranges(quantised)
