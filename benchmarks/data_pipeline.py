@@ -21,7 +21,7 @@ from benchmarks.common import Worker, compare, interleave, serve, table, timed, 
 OURS = 'mmyolonas'
 PARTS = {
     'load': 'read, augment and collate: one worker of the data loader',
-    'input': 'the same and the conversion to the network\'s input',
+    'input': "the same and the conversion to the network's input",
 }
 
 
@@ -71,7 +71,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--peer-python', help='interpreter of the modern-yolonas environment')
     parser.add_argument('--sg-python', help='interpreter of the SuperGradients environment')
     parser.add_argument('--size', type=int, default=640,
-                        help='side of the images; this package takes its config\'s, 640')
+                        help="side of the images; this package takes its config's, 640")
     parser.add_argument('--batch', type=int, default=16, help='images a round')
     parser.add_argument('--rounds', type=int, default=40)
     parser.add_argument('--clock', choices=['wall', 'cpu'], default='wall',

@@ -118,9 +118,10 @@ class MMYolonas:
     """This package."""
 
     def __init__(self, problem: Problem) -> None:
-        import mmyolonas  # noqa: F401, applies the repairs first
         from mmdet.structures import DetDataSample
         from mmengine.structures import InstanceData
+
+        import mmyolonas  # noqa: F401, applies the repairs first
         self.problem = problem
         self.instances = [InstanceData(bboxes=boxes, labels=labels)
                           for boxes, labels in zip(*problem.targets())]

@@ -37,11 +37,11 @@ class MMYolonas:
     """This package: the pipeline of configs/yolonas/yolonas_s_coco.py."""
 
     def __init__(self, source: Source) -> None:
-        import mmyolonas  # noqa: F401, applies the repairs first
         from mmdet.utils import register_all_modules
         from mmengine.config import Config
         from mmengine.registry import FUNCTIONS, DefaultScope
 
+        import mmyolonas  # noqa: F401, applies the repairs first
         from mmyolonas.registry import DATASETS, MODELS
         register_all_modules(init_default_scope=False)
         DefaultScope.get_instance('benchmark', scope_name='mmdet')
@@ -94,7 +94,8 @@ class SuperGradients:
         import json
 
         from super_gradients.training.datasets.detection_datasets.coco_format_detection import (
-            COCOFormatDetectionDataset)
+            COCOFormatDetectionDataset,
+        )
         from super_gradients.training.transforms import transforms as t
         from super_gradients.training.utils.collate_fn import DetectionCollateFN
         size = (source.size, source.size)

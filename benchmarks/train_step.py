@@ -17,8 +17,16 @@ from typing import Callable, Dict, List
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.common import (PeakMemory, Worker, compare, interleave, serve, table, timed,
-                               write_json)
+from benchmarks.common import (
+    PeakMemory,
+    Worker,
+    compare,
+    interleave,
+    serve,
+    table,
+    timed,
+    write_json,
+)
 
 OURS = 'mmyolonas'
 PARTS = {

@@ -48,8 +48,8 @@ val_evaluator = dict(ann_file=data_root + same_images['ann_file'])
 test_evaluator = val_evaluator
 
 model = dict(test_cfg=dict(score_thr=0.01))
-max_epochs = 64
-train_cfg = dict(max_epochs=max_epochs, val_interval=32)
+max_epochs = 90
+train_cfg = dict(max_epochs=max_epochs, val_interval=45)
 param_scheduler = [
     dict(
         type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=50),

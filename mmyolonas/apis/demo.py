@@ -24,7 +24,7 @@ y2]{points}}}, ...]}}, in pixels of the image. Files that cannot be read are nam
 _VIDEO = '''Find {what} in a video, frame by frame.
 
 SOURCE is a file, the number of a camera or the address of a stream. Memory does not grow with the
-length. Writes the drawn video and, to a .jsonl file of the same name, one line per frame:
+length. Writes the drawn video and, to a .jsonl file beside it, one line per frame:
 {{"source", "frame", "seconds", "width", "height", "detections": [...]}}. Ctrl-C (or q in the
 window) ends it and keeps what was written.
 '''
@@ -150,7 +150,8 @@ def video_main(pose: bool = False) -> int:
     _add_options(parser, pose)
     parser.add_argument('--out', help='video to write (default: outputs/<name>.mp4; for a camera '
                         'outputs/camera.mp4)')
-    parser.add_argument('--no-video', action='store_true', help='write the .jsonl file only')
+    parser.add_argument('--json', help='JSON lines file to write (default: beside the video)')
+    parser.add_argument('--no-video', action='store_true', help='write the JSON lines only')
     parser.add_argument('--show', action='store_true', help='show the frames in a window')
     parser.add_argument('--stride', type=int, default=1, help='take every n-th frame (default: 1)')
     parser.add_argument('--max-frames', type=int, help='stop after so many frames')
@@ -159,11 +160,12 @@ def video_main(pose: bool = False) -> int:
     out = Path(args.out or _default_video(args.source))
     if source.is_file and out.resolve() == Path(args.source).resolve():
         raise UserError(f'--out {out} is the source itself; give another name.')
+    json_path = Path(args.json) if args.json else out.with_suffix('.jsonl')
     predictor = _predictor(args)
     count = found = 0
     try:
         with ExitStack() as stack:
-            lines = stack.enter_context(JsonLinesWriter(out.with_suffix('.jsonl')))
+            lines = stack.enter_context(JsonLinesWriter(json_path))
             video = None
             if not args.no_video:
                 video = stack.enter_context(VideoWriter(out, source.fps / source.stride))
@@ -181,7 +183,7 @@ def video_main(pose: bool = False) -> int:
     except KeyboardInterrupt:
         pass  # the writers have completed their files
     print(f'{count} frames, {found} {"poses" if pose else "objects"}: '
-          f'{out.with_suffix(".jsonl")}' + ('' if args.no_video else f', {out}'))
+          f'{json_path}' + ('' if args.no_video else f', {out}'))
     return 0
 
 

@@ -14,7 +14,6 @@ import onnx
 from scipy.optimize import nnls
 
 from mmyolonas.quantization.groups import group_name
-from mmyolonas.quantization.plan import selection_of
 from mmyolonas.quantization.sessions import measure
 from mmyolonas.quantization.variants import Variants
 from mmyolonas.utils import UserError, track, write_json

@@ -27,10 +27,9 @@ TEST_PIPELINE = [
 
 def write_model(folder, classes=tiny.CLASSES, **meta) -> tuple:
     """Write a config and a checkpoint with confident random predictions; return their paths."""
-    text = (f'default_scope = "mmdet"\nmodel = {tiny.model_config(len(classes))!r}\n'
-            f'test_dataloader = dict(dataset=dict(type="CocoDataset", pipeline={TEST_PIPELINE!r}))\n')
-    config = folder / 'config.py'
-    config.write_text(text)
+    config = tiny.write_config(folder / 'config.py', dict(
+        default_scope='mmdet', model=tiny.model_config(len(classes)),
+        test_dataloader=dict(dataset=dict(type='CocoDataset', pipeline=TEST_PIPELINE))))
     torch.manual_seed(0)
     model = build_model(Config.fromfile(config))
     for level in model.bbox_head.levels:

@@ -267,3 +267,27 @@ def test_command_line(tmp_path, capsys):
     assert 'heads.head1.unknown.weight' in text.out
     assert text.err.startswith('error: 1 tensors are left over')
     assert not target.exists()
+
+
+def test_converted_checkpoint_in_mmdet(tmp_path):
+    """init_detector and DetInferencer take weights and class names from the file."""
+    from mmdet.apis import DetInferencer, init_detector
+    names = ['a', 'b', 'c']
+    model = random_model()
+    converted, _ = from_supergradients(
+        dict(net=sg_state(model), processing_params=dict(class_names=names)))
+    torch.save(converted, tmp_path / 'model.pth')
+    pipeline = [dict(type='LoadImageFromFile'),
+                dict(type='Resize', scale=(64, 64), keep_ratio=True), dict(type='PackDetInputs')]
+    config = str(tiny.write_config(tmp_path / 'config.py', dict(
+        default_scope='mmdet', model=tiny.model_config(3),
+        test_dataloader=dict(dataset=dict(type='CocoDataset', pipeline=pipeline)),
+        visualizer=dict(type='DetLocalVisualizer', name='visualizer'))))
+    detector = init_detector(config, str(tmp_path / 'model.pth'), device='cpu')
+    inferencer = DetInferencer(config, str(tmp_path / 'model.pth'), device='cpu')
+    for loaded in (detector, inferencer.model):
+        assert list(loaded.dataset_meta['classes']) == names
+        for key, value in model.state_dict().items():
+            assert torch.equal(loaded.state_dict()[key], value), key
+    image = np.full((48, 64, 3), 90, np.uint8)
+    assert len(inferencer(image, no_save_vis=True)['predictions']) == 1

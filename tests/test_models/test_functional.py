@@ -8,10 +8,19 @@ from torchvision.ops import box_iou
 
 from mmyolonas.models.losses.functional import distribution_focal_loss, varifocal_loss
 from mmyolonas.models.task_modules import BatchTaskAlignedAssigner
-from mmyolonas.models.utils import (PaddedTargets, boxes_to_distances, distances_to_boxes,
-                                    flatten_levels, gather_levels, grid_priors, integral,
-                                    pad_targets, pairwise_iou, points_in_boxes,
-                                    select_candidates)
+from mmyolonas.models.utils import (
+    PaddedTargets,
+    boxes_to_distances,
+    distances_to_boxes,
+    flatten_levels,
+    gather_levels,
+    grid_priors,
+    integral,
+    pad_targets,
+    pairwise_iou,
+    points_in_boxes,
+    select_candidates,
+)
 
 
 def boxes(*shape):

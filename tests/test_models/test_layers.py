@@ -6,8 +6,13 @@ import torch
 from torch import nn
 
 from mmyolonas.models.backbones import YOLONASBackbone
-from mmyolonas.models.layers import (ConvNormAct, QARepVGGBlock, SPPBottleneck, YOLONASBottleneck,
-                                     YOLONASCSPLayer)
+from mmyolonas.models.layers import (
+    ConvNormAct,
+    QARepVGGBlock,
+    SPPBottleneck,
+    YOLONASBottleneck,
+    YOLONASCSPLayer,
+)
 
 
 def randomise(module: nn.Module) -> nn.Module:

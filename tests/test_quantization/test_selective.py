@@ -10,13 +10,23 @@ from mmdet.structures import DetDataSample
 from mmyolonas.quantization import default_layers, find_groups, select
 from mmyolonas.quantization.choice import ChoiceProblem
 from mmyolonas.quantization.images import Sample
-from mmyolonas.quantization.latency import (Boundaries, LatencyTable, _owner, find_boundaries,
-                                            profile)
+from mmyolonas.quantization.latency import (
+    Boundaries,
+    LatencyTable,
+    _owner,
+    find_boundaries,
+    profile,
+)
 from mmyolonas.quantization.plan import Plan, PlanEntry, full_plan, selection_of
 from mmyolonas.quantization.plots import plot_report, plot_sensitivity
 from mmyolonas.quantization.scoring import Scorer
-from mmyolonas.quantization.sensitivity import (GroupScore, Sensitivity, SensitivityAnalysis,
-                                                score_divergence, signal_to_noise)
+from mmyolonas.quantization.sensitivity import (
+    GroupScore,
+    Sensitivity,
+    SensitivityAnalysis,
+    score_divergence,
+    signal_to_noise,
+)
 from mmyolonas.quantization.variants import Variants
 from mmyolonas.quantization.workflow import Workflow
 from mmyolonas.utils import UserError

@@ -15,8 +15,16 @@ from torch import Tensor, nn
 
 from mmyolonas.models.layers import ConvNormAct
 from mmyolonas.models.losses.box_losses import positive_box_losses
-from mmyolonas.models.utils import (OptConfig, distances_to_boxes, flatten_levels, grid_priors,
-                                    integral, pad_targets, pick_arch, select_candidates)
+from mmyolonas.models.utils import (
+    OptConfig,
+    distances_to_boxes,
+    flatten_levels,
+    grid_priors,
+    integral,
+    pad_targets,
+    pick_arch,
+    select_candidates,
+)
 from mmyolonas.registry import MODELS
 
 

@@ -1,5 +1,11 @@
-from .boxes import (boxes_to_distances, distances_to_boxes, grid_priors, integral, pairwise_iou,
-                    points_in_boxes)
+from .boxes import (
+                    boxes_to_distances,
+                    distances_to_boxes,
+                    grid_priors,
+                    integral,
+                    pairwise_iou,
+                    points_in_boxes,
+)
 from .fusion import fold_norm
 from .keypoints import decode_keypoints, keypoint_errors, oks
 from .levels import flatten_levels, gather_levels, select_candidates
