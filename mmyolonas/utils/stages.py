@@ -100,13 +100,15 @@ class StageRunner:
         before = self.state['stages'].get(stage.name, {})
         spent = 0.0 if before.get('done') else before.get('seconds', 0.0)
         start = time.monotonic()
-        record: Dict[str, Any] = dict(done=False, results={})
+        record: Dict[str, Any] = dict(done=False, seconds=spent, results={})
+        # noted before, too: what a killed process has begun is continued, not repeated
+        self.state['stages'][stage.name] = record
+        write_json(self.path, self.state)
         try:
             results = stage.run(context) or {}
             record.update(done=True, results={k: _plain(v) for k, v in results.items()})
         finally:
             record['seconds'] = spent + time.monotonic() - start
-            self.state['stages'][stage.name] = record
             write_json(self.path, self.state)
         print(f'    {format_duration(record["seconds"])}  '
               + '  '.join(f'{key}: {_show(value)}' for key, value in record['results'].items()),

@@ -1,4 +1,5 @@
 """Atomic writing, progress lines, and work in stages."""
+import json
 import os
 from pathlib import Path
 
@@ -57,6 +58,9 @@ class Work:
 
     def use(self, context) -> dict:
         self.runs.append('use')
+        # a process that is killed now leaves a note that it had begun
+        state = json.loads((self.file.parent / 'stages.json').read_text())
+        assert state['stages']['use']['done'] is False
         if self.fail:
             raise UserError('no')
         return dict(score=0.123456, path=self.file)
