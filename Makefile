@@ -14,7 +14,8 @@ PIP_FLAGS ?=
 PYTEST_FLAGS ?=
 
 R := requirements
-PIP_INSTALL := -m pip install --quiet --no-compile --disable-pip-version-check $(PIP_FLAGS)
+# -qq: errors only; the warnings are about indexes and build back ends, not about us.
+PIP_INSTALL := -m pip install -qq --no-compile --disable-pip-version-check $(PIP_FLAGS)
 EDITABLE := --no-deps --no-build-isolation --editable .
 STAMP := .mmyolonas-stamp
 # The pins are for Python 3.11 and newer; 3.10 gets the newest that fit it.
@@ -34,7 +35,9 @@ $(VENV)/$(STAMP): pyproject.toml $(R)/default.in $(R)/nodeps.txt $(R)/constraint
 	@echo "Making $(VENV) with $$($(PYTHON) --version)"
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python $(PIP_INSTALL) --upgrade pip
+	@echo "  torch, MMDetection, runtimes, quantiser (the long one)"
 	@$(VENV)/bin/python $(PIP_INSTALL) $(PINS) -r $(R)/default.in
+	@echo "  MMPose, MMDeploy, mmyolonas"
 	@$(VENV)/bin/python $(PIP_INSTALL) --no-deps --no-build-isolation -r $(R)/nodeps.txt
 	@$(VENV)/bin/python $(PIP_INSTALL) $(EDITABLE)
 	@touch $@

@@ -42,6 +42,11 @@ def parse_args():
                         choices=('max', 'percentile', 'mse', 'entropy'))
     parser.add_argument('--score-images', type=int,
                         help='test images for AP, 0 for no AP (default: all)')
+    parser.add_argument('--analysis-split', choices=('train', 'val', 'test'), default='val',
+                        help='selective: images the choice is made and verified on (default '
+                        'val; the report is always of the test images)')
+    parser.add_argument('--analysis-images', type=int,
+                        help='selective: how many of them (default: all)')
     parser.add_argument('--cheap', action='store_true',
                         help='selective: do not measure the AP of every block, only its noise')
     parser.add_argument('--latency-table', help='times of the target, instead of measuring')
@@ -87,15 +92,21 @@ def export_float(args, fused, size) -> str:
     return path
 
 
-def make_scorer(args, cfg, model):
-    """Return the test images' scorer, or None."""
+def make_scorer(cfg, model, split, num_images):
+    """Return the scorer of a split's images, or None for no images."""
     from mmyolonas.quantization.images import keep_samples, load_samples
     from mmyolonas.quantization.scoring import Scorer
-    if args.score_images == 0:
+    if num_images == 0:
         return None
-    samples = keep_samples(load_samples(cfg, model, 'test', args.score_images),
-                           args.score_images)
-    return Scorer.from_config(cfg, model, samples)
+    samples = keep_samples(load_samples(cfg, model, split, num_images), num_images)
+    return Scorer.from_config(cfg, model, samples, split)
+
+
+def make_judge(args, cfg, model):
+    """Return the scorer the choice goes by; None for the report's own."""
+    if args.method != 'selective' or args.plan or args.analysis_split == 'test':
+        return None
+    return make_scorer(cfg, model, args.analysis_split, args.analysis_images)
 
 
 def prepare(args, cfg):
@@ -118,7 +129,8 @@ def prepare(args, cfg):
     table.save(os.path.join(args.work_dir, 'ranges.json'))
     seconds = time.monotonic() - start
     workflow = Workflow(float_onnx, table, args.runtime, args.work_dir,
-                        make_scorer(args, cfg, model), args.threads, args.headroom)
+                        make_scorer(cfg, model, 'test', args.score_images), args.threads,
+                        args.headroom, make_judge(args, cfg, model))
     workflow.report.seconds['calibration'] = seconds
     return workflow
 

@@ -102,22 +102,26 @@ class Scorer:
 
     @classmethod
     def from_config(cls, cfg: Any, model: nn.Module, samples: List[Sample],
-                    dataset: Any = None) -> 'Scorer':
-        """Make a scorer for images of the test set of a config.
+                    split: str = 'test') -> 'Scorer':
+        """Make a scorer for images of a split of a config.
+
+        Args:
+            cfg (Config): Model config.
+            model (nn.Module): See above.
+            samples (list[Sample]): Images of that split.
+            split (str): ``'train'``, ``'val'`` or ``'test'``. Defaults to
+                ``'test'``.
 
         Raises:
-            UserError: The test evaluator names no annotation file.
+            UserError: The data set of the split has no annotation file.
         """
-        evaluators = cfg.get('test_evaluator') or []
-        evaluators = evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]
-        files = [item['ann_file'] for item in evaluators if item.get('ann_file')]
-        if not files:
-            raise UserError('the config has no test_evaluator with an ann_file.')
         from mmyolonas.quantization.images import build_dataset
-        dataset = dataset or build_dataset(cfg, 'test')
-        meta = dataset.metainfo
-        return cls(model, samples, files[0], getattr(dataset, 'cat_ids', None),
-                   meta.get('sigmas'))
+        dataset = build_dataset(cfg, split)
+        ann_file = getattr(dataset, 'ann_file', None)
+        if not ann_file:
+            raise UserError(f'the {split} data set has no ann_file; AP needs COCO annotations.')
+        return cls(model, samples, ann_file, getattr(dataset, 'cat_ids', None),
+                   dataset.metainfo.get('sigmas'))
 
     def score(self, model: Optional[nn.Module] = None, label: str = 'AP') -> Score:
         """Return the AP of a model in PyTorch; None for the scorer's own."""

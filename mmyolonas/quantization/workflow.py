@@ -2,7 +2,7 @@
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Tuple
 
 import numpy as np
 import onnx
@@ -81,6 +81,10 @@ def _number(value: Optional[float], width: int, digits: int) -> str:
     return f'{"-":>{width}}' if value is None else f'{value:>{width}.{digits}f}'
 
 
+def _count(scorer: Optional[Scorer]) -> int:
+    return 0 if scorer is None else len(scorer.samples)
+
+
 class Workflow:
     """Make 8-bit files of one float export, and measure them.
 
@@ -90,18 +94,24 @@ class Workflow:
         runtime (str): ``'onnxruntime'``, ``'openvino'``, ``'tensorrt'`` or
             ``'tensorrt_rtx'``.
         work_dir (str): Folder to write to.
-        scorer (Scorer, optional): For AP; without it nothing is scored.
+        scorer (Scorer, optional): For the AP of the report; without it nothing is
+            scored.
+        judge (Scorer, optional): For the AP that the analysis and the choice go
+            by. It should have other images than ``scorer``: a plan that is chosen
+            on the images it is reported on looks better than it is. Defaults to
+            ``scorer``.
         num_threads (int): Threads of the runtime. Defaults to 2.
         headroom (bool): See :func:`mmyolonas.quantization.insert_qdq`.
     """
 
     def __init__(self, float_onnx: str, table: RangeTable, runtime: str, work_dir: str,
                  scorer: Optional[Scorer] = None, num_threads: int = 2,
-                 headroom: bool = False) -> None:
+                 headroom: bool = False, judge: Optional[Scorer] = None) -> None:
         self.float_onnx = str(float_onnx)
         self.runtime = runtime
         self.work_dir = Path(work_dir)
         self.scorer = scorer
+        self.judge = judge or scorer
         self.headroom = headroom
         # files for TensorRT are scored here too: they are the same numbers
         self.runner = runtime if runtime in RUNNERS else 'onnxruntime'
@@ -109,9 +119,9 @@ class Workflow:
         self.table = table
         self.report = Report(runtime, settings=dict(
             calibration=table.method, calibration_images=table.num_images,
-            threads=num_threads, scored_images=0 if scorer is None else len(scorer.samples),
-            headroom=headroom))
-        self._scores: Dict[str, Score] = {}
+            threads=num_threads, scored_images=_count(self.scorer),
+            judged_images=_count(self.judge), headroom=headroom))
+        self._scores: Dict[Tuple[str, bool], Score] = {}
 
     # ------------------------------------------------------------- files
     def write(self, plan: Plan, name: str) -> str:
@@ -124,13 +134,20 @@ class Workflow:
         plan.save(self.work_dir / f'{name}.plan.json')
         return str(path)
 
-    def score(self, names: List[str], label: str) -> Optional[Score]:
-        """Return the AP of some groups in 8 bit, or None without a scorer."""
-        if self.scorer is None:
+    def score(self, names: List[str], label: str, judged: bool = False) -> Optional[Score]:
+        """Return the AP of some groups in 8 bit, or None without a scorer.
+
+        Args:
+            names (list[str]): Groups in 8 bit.
+            label (str): Shown with the progress.
+            judged (bool): On the images of the analysis. Defaults to False.
+        """
+        scorer = self.judge if judged else self.scorer
+        if scorer is None:
             return None
-        key = '\n'.join(names)
+        key = ('\n'.join(names), scorer is self.judge)
         if key not in self._scores:
-            self._scores[key] = self.scorer.score_file(self.variants.open(names), f'AP {label}')
+            self._scores[key] = scorer.score_file(self.variants.open(names), f'AP {label}')
         return self._scores[key]
 
     def add_row(self, name: str, path: str, groups: List[str]) -> Row:
@@ -167,12 +184,12 @@ class Workflow:
 
     def analyse(self, num_images: int = 8, measure_groups: bool = True) -> Sensitivity:
         """Return what each group costs, from the cache if there."""
-        if self.scorer is None:
+        if self.judge is None:
             raise UserError('the analysis needs images with annotations.')
-        images = [sample.inputs.numpy() for sample in self.scorer.samples[:num_images]]
+        images = [sample.inputs.numpy() for sample in self.judge.samples[:num_images]]
         start = time.monotonic()
         sensitivity = SensitivityAnalysis(
-            self.variants, images, self.scorer, self.work_dir / 'sensitivity.cache.json',
+            self.variants, images, self.judge, self.work_dir / 'sensitivity.cache.json',
             measure_groups).run()
         sensitivity.save(self.work_dir / 'sensitivity.json')
         self.report.seconds['sensitivity'] = time.monotonic() - start
@@ -203,15 +220,15 @@ class Workflow:
         problem = ChoiceProblem(latency, find_boundaries(self.variants), losses)
         self.report.frontier = problem.frontier()
         limit, choice = budget, problem.fastest(budget)
-        float_ap = self.score([], 'float').ap
+        float_ap = self.score([], 'float', judged=True).ap
         for _ in range(REPAIRS):
-            lost = float_ap - self.score(choice.groups, 'selective').ap
+            lost = float_ap - self.score(choice.groups, 'selective', judged=True).ap
             if lost <= budget or not choice.groups:
                 break
             # what the sum of the parts promised was not kept: promise less
             limit = min(0.6 * limit, 0.9 * choice.ap_loss)
             choice = problem.fastest(limit)
-        lost = float_ap - self.score(choice.groups, 'selective').ap
+        lost = float_ap - self.score(choice.groups, 'selective', judged=True).ap
         plan = make_plan(self.variants, choice, problem, sensitivity, self.runtime,
                          self.headroom)
         plan.numbers = dict(budget_ap=budget, predicted_ap_loss=choice.ap_loss,

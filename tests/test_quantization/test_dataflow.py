@@ -69,7 +69,8 @@ def test_selection_follows_the_layers():
 
 
 @pytest.mark.parametrize('layer, group', [
-    ('backbone.stage1.blocks.bottlenecks.1.cv2.rbr_reparam', 'backbone.stage1.blocks.bottlenecks.1'),
+    ('backbone.stage1.blocks.bottlenecks.1.cv2.rbr_reparam',
+     'backbone.stage1.blocks.bottlenecks.1'),
     ('neck.neck3.blocks.bottlenecks.0.cv1.conv', 'neck.neck3.blocks.bottlenecks.0'),
     ('neck.neck1.blocks.conv2.conv', 'neck.neck1.blocks.conv1+conv2'),
     ('neck.neck1.blocks.conv3.conv', 'neck.neck1.blocks.conv3'),

@@ -37,7 +37,8 @@ def config(work_dir, epochs=2, **hook):
     return Config(dict(
         default_scope='mmdet', work_dir=str(work_dir),
         model=dict(type='mmyolonas.QuantizedModel', model=tiny_config()),
-        train_dataloader=dict(batch_size=2, num_workers=0, dataset=dict(type='mmengine.QATTestBoxes'),
+        train_dataloader=dict(batch_size=2, num_workers=0,
+                              dataset=dict(type='mmengine.QATTestBoxes'),
                               sampler=dict(type='DefaultSampler', shuffle=False),
                               collate_fn=dict(type='pseudo_collate')),
         train_cfg=dict(by_epoch=True, max_epochs=epochs),

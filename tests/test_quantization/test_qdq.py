@@ -67,7 +67,8 @@ def test_rules(calibrated, float_onnx, runtime):
             assert axis == (1 if node.op_type == 'ConvTranspose' else 0)
             integers, scales, zeros = map(graph.constant, self_dq.input)
             assert integers.dtype == np.int8 and len(scales) == integers.shape[axis]
-            assert not zeros.any() and scales.min() > 0 and np.abs(integers.astype(int)).max() <= 127
+            assert not zeros.any() and scales.min() > 0
+            assert np.abs(integers.astype(int)).max() <= 127
         elif node.op_type in ('Add', 'Concat', 'MaxPool') and any(map(dequantised, node.input)):
             seen[node.op_type] += 1
             assert all(map(dequantised, node.input))

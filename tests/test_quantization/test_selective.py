@@ -27,6 +27,7 @@ from mmyolonas.quantization.sensitivity import (
     score_divergence,
     signal_to_noise,
 )
+from mmyolonas.quantization.sessions import open_file
 from mmyolonas.quantization.variants import Variants
 from mmyolonas.quantization.workflow import Workflow
 from mmyolonas.utils import UserError
@@ -35,11 +36,15 @@ from .conftest import SIZE, build_tiny, images
 
 
 @pytest.fixture(scope='module')
-def scorer(fused, tmp_path_factory):
-    """Six images whose annotations are the float model's own best boxes."""
-    samples = [Sample(image, DetDataSample(metainfo=dict(
+def samples():
+    return [Sample(image, DetDataSample(metainfo=dict(
         img_id=index + 1, img_shape=(SIZE, SIZE), ori_shape=(SIZE, SIZE), scale_factor=(1., 1.),
         batch_input_shape=(SIZE, SIZE)))) for index, image in enumerate(images(6))]
+
+
+@pytest.fixture(scope='module')
+def ann_file(fused, samples, tmp_path_factory):
+    """Six images whose annotations are the float model's own best boxes."""
     annotations = []
     with torch.no_grad():
         for sample in samples:
@@ -54,7 +59,12 @@ def scorer(fused, tmp_path_factory):
         images=[dict(id=i + 1, width=SIZE, height=SIZE) for i in range(6)],
         annotations=annotations, info={},
         categories=[dict(id=i, name=str(i)) for i in (1, 2, 3)])))
-    return Scorer(fused, samples, str(path))
+    return str(path)
+
+
+@pytest.fixture(scope='module')
+def scorer(fused, samples, ann_file):
+    return Scorer(fused, samples, ann_file)
 
 
 @pytest.fixture(scope='module')
@@ -205,11 +215,12 @@ def test_bad_plans(calibrated, tmp_path):
         LatencyTable.load(tmp_path / 'nothing.json')
 
 
-def test_workflow(float_onnx, calibrated, scorer, tmp_path):
+def test_workflow(float_onnx, calibrated, fused, samples, ann_file, tmp_path):
     import onnx
     onnx.save(float_onnx, tmp_path / 'float.onnx')
+    scorer, judge = (Scorer(fused, part, ann_file) for part in (samples[:3], samples[3:]))
     flow = Workflow(str(tmp_path / 'float.onnx'), calibrated[1], 'onnxruntime', str(tmp_path),
-                    scorer, num_threads=1)
+                    scorer, num_threads=1, judge=judge)
     row = flow.full()
     names = flow.variants.candidates
     sensitivity = Sensitivity(
@@ -221,6 +232,13 @@ def test_workflow(float_onnx, calibrated, scorer, tmp_path):
     plan = flow.selective(sensitivity, table, budget=0.)
     lost = plan.numbers['verified_ap_loss']
     assert plan.numbers['within_budget'] and lost <= 0
+    # verified on the judge's images, reported on the scorer's
+    path = str(tmp_path / 'selective.onnx')
+    files = [open_file(path, 'onnxruntime', 1) for path in (flow.float_onnx, path)]
+    judged, scored = ([one.score_file(run).ap for run in files] for one in (judge, scorer))
+    assert lost == pytest.approx(judged[0] - judged[1])
+    assert [flow.report.rows[0].ap, flow.report.rows[-1].ap] == pytest.approx(scored)
+    assert judged != pytest.approx(scored)
     reasons = {entry.name: entry.reason for entry in plan.groups}
     assert reasons['backbone.stem.conv'] and reasons['bbox_head.levels.0.cls_pred'] == (
         'makes a prediction')

@@ -10,7 +10,7 @@ from tests.run_tool import run_tool
 @pytest.mark.slow
 def test_quickstart(tmp_path, capfd):
     arguments = ['--work-dir', tmp_path / 'work', '--data-dir', tmp_path / 'data',
-                 '--train-images', 16, '--val-images', 4]
+                 '--train-images', 16, '--val-images', 16]
     options = ['--cfg-options', 'train_cfg.max_epochs=1', 'train_cfg.val_interval=1']
     assert run_tool('tools/quickstart.py', *arguments, '--min-map50', 0, *options) == 0
     text = capfd.readouterr().out
