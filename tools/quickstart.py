@@ -174,7 +174,7 @@ def int8(context: Context) -> Results:
     run_tool(
         [str(ROOT / 'tools' / 'quantize.py'), str(context.config), str(context.checkpoint()),
          '--method', 'selective', '--cheap', '--work-dir', str(folder), '--calib-images', '16',
-         '--score-images', '16', '--cfg-options', *context.cfg_options],
+         '--analysis-images', '16', '--cfg-options', *context.cfg_options],
         context.work_dir / 'int8.log', show=r'(?:calibration|sensitivity|profile|switching).*')
     results: Results = {}
     for row in json.loads((folder / 'report.json').read_text())['rows']:

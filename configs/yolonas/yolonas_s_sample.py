@@ -72,8 +72,8 @@ val_evaluator = dict(
     ann_file=data_root + 'annotations/instances_val.json', classwise=True)
 test_evaluator = val_evaluator
 
-max_epochs = 9
-train_cfg = dict(max_epochs=max_epochs, val_interval=3)
+max_epochs = 8
+train_cfg = dict(max_epochs=max_epochs, val_interval=4)
 param_scheduler = [
     dict(
         type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=50),

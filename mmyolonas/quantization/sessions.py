@@ -52,6 +52,8 @@ def _open_onnxruntime(path: str, num_threads: int) -> Callable[[np.ndarray], lis
                           'Install it with: pip install onnxruntime') from error
     options = ort.SessionOptions()
     options.intra_op_num_threads = num_threads
+    # otherwise its idle threads take the processor from the file that is timed next
+    options.add_session_config_entry('session.force_spinning_stop', '1')
     options.log_severity_level = 3
     session = ort.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
     name = session.get_inputs()[0].name

@@ -37,6 +37,8 @@ class OnnxRuntimeSession(Session):
         super().__init__(path)
         ort = require('onnxruntime', 'Running an ONNX file')
         options = ort.SessionOptions()
+        # waiting threads spin within a run only: between runs the processor is the caller's
+        options.add_session_config_entry('session.force_spinning_stop', '1')
         if num_threads:
             options.intra_op_num_threads = num_threads
             options.inter_op_num_threads = 1

@@ -1,0 +1,151 @@
+"""What the QARepVGG block is for: the same 8-bit quantisation beside plain RepVGG blocks.
+
+Trains YOLO-NAS-S on the generated shapes of `make quickstart` with either
+block, everything else equal, quantises both after training in the same way and
+scores the exported files on the held-out images. Steps that are done are not
+repeated. Writes table.md, figures.json and qarepvgg.png to the work folder.
+"""
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any, Dict, List
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from mmyolonas.utils.cli import new_parser, run_main  # noqa: E402
+from mmyolonas.utils.files import atomic_path, write_json, write_text  # noqa: E402
+from mmyolonas.utils.stages import run_tool  # noqa: E402
+
+CONFIGS = dict(QARepVGG=ROOT / 'configs' / 'yolonas' / 'yolonas_s_sample.py',
+               RepVGG=ROOT / 'benchmarks' / 'configs' / 'repvgg_sample.py')
+
+
+def parse_args() -> argparse.Namespace:
+    """Return the command line's options."""
+    parser = new_parser(__doc__, '')
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/qarepvgg'))
+    parser.add_argument('--data-dir', type=Path, default=Path('data/sample_shapes'))
+    parser.add_argument('--seeds', type=int, nargs='+', default=[0])
+    parser.add_argument('--calib-methods', nargs='+', default=['max', 'percentile'])
+    parser.add_argument('--epochs', type=int, default=8)
+    return parser.parse_args()
+
+
+def options(args: argparse.Namespace, seed: int) -> List[str]:
+    """Return ``--cfg-options`` of a model."""
+    result = [f'randomness.seed={seed}', f'train_cfg.max_epochs={args.epochs}',
+              f'param_scheduler.1.end={args.epochs}', f'param_scheduler.1.T_max={args.epochs}']
+    for loader, split in (('train', 'train'), ('val', 'val'), ('test', 'val')):
+        result.append(f'{loader}_dataloader.dataset.data_root={args.data_dir.absolute()}/')
+        if loader != 'train':
+            result.append(f'{loader}_evaluator.ann_file='
+                          f'{args.data_dir.absolute()}/annotations/instances_{split}.json')
+    return result
+
+
+def train(args: argparse.Namespace, block: str, seed: int) -> Path:
+    """Train a model, or go on; return the last checkpoint."""
+    folder = args.work_dir / f'{block}_{seed}'
+    checkpoint = folder / f'epoch_{args.epochs}.pth'
+    if not checkpoint.exists():
+        print(f'training {block}, seed {seed}', flush=True)
+        run_tool([str(ROOT / 'tools' / 'train.py'), str(CONFIGS[block]), '--work-dir', str(folder),
+                  '--resume', '--cfg-options', *options(args, seed)],
+                 folder / 'train.log', show=r'Epoch\(\w+\).*')
+    return checkpoint
+
+
+def quantise(args: argparse.Namespace, block: str, seed: int, method: str) -> Dict[str, Any]:
+    """Quantise a model and score it; return the report."""
+    folder = args.work_dir / f'{block}_{seed}' / method
+    if not (folder / 'report.json').exists():
+        print(f'quantising {block}, seed {seed}, {method}', flush=True)
+        run_tool([str(ROOT / 'tools' / 'quantize.py'), str(CONFIGS[block]),
+                  str(train(args, block, seed)), '--work-dir', str(folder), '--calib-method',
+                  method, '--repeats', '3', '--cfg-options', *options(args, seed)],
+                 folder / 'quantize.log', show=r'AP.*|calibration.*')
+    return json.loads((folder / 'report.json').read_text())
+
+
+def ranges(args: argparse.Namespace, block: str, seed: int) -> List[float]:
+    """Return largest weight over the weights' deviation, for each fused block.
+
+    A convolution whose largest weight is far from the others is what 8 bits
+    hold badly.
+    """
+    import torch
+
+    from mmyolonas.deploy.pipeline import load_model
+    from mmyolonas.models.layers import QARepVGGBlock
+    from mmyolonas.quantization import fuse_model
+    from mmyolonas.utils.cli import load_config
+    model = fuse_model(load_model(
+        load_config(str(CONFIGS[block])), str(train(args, block, seed))))
+    with torch.no_grad():
+        return [float(module.rbr_reparam.weight.abs().max() / module.rbr_reparam.weight.std())
+                for module in model.modules() if isinstance(module, QARepVGGBlock)]
+
+
+def plot(rows: List[Dict[str, Any]], spreads: Dict[str, List[float]], path: Path) -> None:
+    """Draw AP in float and in 8 bit, and the spread of the fused weights."""
+    import matplotlib
+    matplotlib.use('Agg')
+    from matplotlib import pyplot as plt
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
+    kinds = ['float', *dict.fromkeys(row['method'] for row in rows)]
+    for offset, block in enumerate(CONFIGS):
+        mine = [row for row in rows if row['block'] == block]
+        values = [[row['float'] for row in mine]] + [
+            [row['int8'] for row in mine if row['method'] == kind] for kind in kinds[1:]]
+        places = [index + 0.4 * offset for index in range(len(kinds))]
+        left.bar(places, [sum(v) / len(v) for v in values], 0.38, label=block)
+        for place, value in zip(places, values):
+            left.plot([place] * len(value), value, 'k.', markersize=4)
+        right.plot(sorted(spreads[block]), '.-', label=block)
+    left.set_xticks([index + 0.2 for index in range(len(kinds))],
+                    ['float', *(f'8 bit, {kind}' for kind in kinds[1:])])
+    left.set_ylabel('AP on held-out shapes')
+    right.set_xlabel('fused blocks, sorted')
+    right.set_ylabel('largest weight / standard deviation')
+    right.set_yscale('log')
+    for axis in (left, right):
+        axis.grid(alpha=0.3)
+        axis.legend()
+    figure.tight_layout()
+    with atomic_path(path) as temporary:
+        figure.savefig(str(temporary), dpi=110)
+
+
+def main() -> None:
+    """Run the experiment."""
+    args = parse_args()
+    os.environ['PYTHONPATH'] = os.pathsep.join(
+        filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
+    args.work_dir = args.work_dir.absolute()
+    from mmyolonas.datasets.sample_data import generate_detection_samples
+    generate_detection_samples(str(args.data_dir), 400, 100)
+    rows: List[Dict[str, Any]] = []
+    for seed in args.seeds:
+        for block in CONFIGS:
+            train(args, block, seed)
+            for method in args.calib_methods:
+                found = {row['name']: row['ap'] for row in quantise(
+                    args, block, seed, method)['rows']}
+                rows.append(dict(block=block, seed=seed, method=method, float=found['float'],
+                                 int8=found['int8'], lost=found['float'] - found['int8']))
+    spreads = {block: ranges(args, block, args.seeds[0]) for block in CONFIGS}
+    write_json(args.work_dir / 'figures.json', dict(rows=rows, spreads=spreads))
+    lines = ['| block | seed | calibration | AP float | AP 8 bit | lost |', '|' + '---|' * 6]
+    lines += [f'| {row["block"]} | {row["seed"]} | {row["method"]} | {row["float"]:.2f} | '
+              f'{row["int8"]:.2f} | {row["lost"]:+.2f} |' for row in rows]
+    text = '\n'.join(lines) + '\n'
+    write_text(args.work_dir / 'table.md', text)
+    plot(rows, spreads, args.work_dir / 'qarepvgg.png')
+    print(text)
+
+
+if __name__ == '__main__':
+    run_main(main)
