@@ -1,7 +1,7 @@
-# Quantisation-aware training from the float model of yolonas_s_bccd.py: a tenth
-# of its epochs and a hundredth of its learning rate and weight decay, cosine,
-# no average of the weights, no batch norms (they are folded).
-_base_ = '../yolonas/yolonas_s_bccd.py'
+# Quantisation-aware training from the float model of yolonas_s_bccd_640.py: a
+# tenth of the epochs that made it, a hundredth of their learning rate and weight
+# decay, cosine, no average of the weights, no batch norms (they are folded).
+_base_ = '../yolonas/yolonas_s_bccd_640.py'
 
 custom_imports = dict(
     imports=['mmyolonas', 'mmyolonas.quantization.qat'],
@@ -13,11 +13,12 @@ model = dict(
     model=_base_.model,
     plan=None)  # a plan of tools/quantize.py, or None for full INT8
 
-max_epochs = 6
+load_from = None  # QATHook reads the float weights
+max_epochs = 3
 train_cfg = dict(max_epochs=max_epochs, val_interval=1)
 param_scheduler = [
     dict(
-        type='LinearLR', start_factor=1e-2, by_epoch=False, begin=0, end=25),
+        type='LinearLR', start_factor=1e-2, by_epoch=False, begin=0, end=20),
     dict(
         type='CosineAnnealingLR',
         begin=0,
@@ -34,7 +35,7 @@ optim_wrapper = dict(
 custom_hooks = [
     dict(
         type='mmyolonas.QATHook',
-        checkpoint='work_dirs/yolonas_s_bccd/best.pth',
+        checkpoint='work_dirs/yolonas_s_bccd_640/epoch_6.pth',
         num_images=64,
         method='percentile'),
     dict(type='mmyolonas.NonFiniteLossHook'),

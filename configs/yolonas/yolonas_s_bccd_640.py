@@ -3,7 +3,7 @@
 # at full size are what the 8-bit measurements at 640 px stand on.
 _base_ = './yolonas_s_bccd.py'
 
-load_from = 'work_dirs/yolonas_s_bccd/best.pth'
+load_from = 'work_dirs/yolonas_s_bccd/epoch_30.pth'
 
 # Trained on 640 x 512; a deployed network is a square of 640.
 train_pipeline = _base_.train_pipeline
