@@ -49,6 +49,8 @@ def parse_args():
                         help='selective: how many of them (default: all)')
     parser.add_argument('--cheap', action='store_true',
                         help='selective: do not measure the AP of every block, only its noise')
+    parser.add_argument('--sensitivity', help='selective: sensitivity.json of an earlier run (of '
+                        'any runtime: the numbers are the same), instead of measuring')
     parser.add_argument('--latency-table', help='times of the target, instead of measuring')
     parser.add_argument('--input-size', type=int, nargs=2, metavar=('WIDTH', 'HEIGHT'),
                         help='size of the exported network (default: of the test images)')
@@ -142,6 +144,7 @@ def main() -> None:
     os.makedirs(args.work_dir, exist_ok=True)
     from mmyolonas.quantization.plan import Plan
     from mmyolonas.quantization.plots import plot_report, plot_sensitivity
+    from mmyolonas.quantization.sensitivity import Sensitivity
     plan = Plan.load(args.plan) if args.plan else None
     workflow = prepare(args, cfg)
     workflow.full()
@@ -149,7 +152,10 @@ def main() -> None:
         path = workflow.write(plan, 'planned')
         workflow.add_row('planned', path, plan.int8_groups())
     elif args.method == 'selective':
-        sensitivity = workflow.analyse(measure_groups=not args.cheap)
+        if args.sensitivity:
+            sensitivity = Sensitivity.load(args.sensitivity, workflow.variants.candidates)
+        else:
+            sensitivity = workflow.analyse(measure_groups=not args.cheap)
         latency = workflow.latency(args.latency_table, repeats=args.repeats)
         plan = workflow.selective(sensitivity, latency, args.budget_ap)
         plot_sensitivity(sensitivity, os.path.join(args.work_dir, 'sensitivity.png'),

@@ -9,7 +9,7 @@ import numpy as np
 
 from mmyolonas.quantization.scoring import Scorer
 from mmyolonas.quantization.variants import Variants
-from mmyolonas.utils import track, write_json
+from mmyolonas.utils import UserError, track, write_json
 
 FULL = 'all'
 
@@ -71,6 +71,33 @@ class Sensitivity:
     def save(self, path: Union[str, Path], key: str = '') -> None:
         """Write the costs as JSON, atomically."""
         write_json(path, dict(key=key, **asdict(self)))
+
+    @classmethod
+    def load(cls, path: Union[str, Path], names: Optional[Sequence[str]] = None) -> 'Sensitivity':
+        """Read what :meth:`save` wrote.
+
+        What 8 bit costs in accuracy does not depend on the runtime (its
+        spellings mean the same numbers), so one analysis serves all of them.
+
+        Args:
+            path (str | Path): File.
+            names (Sequence[str], optional): Groups it must be of.
+
+        Raises:
+            UserError: No such file, it is no analysis, or of another model.
+        """
+        try:
+            data = json.loads(Path(path).read_text(encoding='utf-8'))
+            data.pop('key', None)
+            groups = {name: GroupScore(**row) for name, row in data.pop('groups').items()}
+            result = cls(groups, **data)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UserError(f'{path} is no analysis of tools/quantize.py: {error}') from error
+        if names is not None and set(groups) != set(names):
+            other = sorted(set(groups) ^ set(names))
+            raise UserError(f'{path} is the analysis of another model: {other[0]} is in one of '
+                            'them only.')
+        return result
 
 
 def signal_to_noise(reference: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> float:

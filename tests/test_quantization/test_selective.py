@@ -211,6 +211,8 @@ def test_bad_plans(calibrated, tmp_path):
         Plan.load(tmp_path / 'x.json')
     with pytest.raises(UserError, match='cannot read the plan'):
         Plan.load(tmp_path / 'nothing.json')
+    with pytest.raises(UserError, match='is no analysis'):
+        Sensitivity.load(tmp_path / 'x.json')
     with pytest.raises(UserError, match='no latency table'):
         LatencyTable.load(tmp_path / 'nothing.json')
 
@@ -242,6 +244,10 @@ def test_workflow(float_onnx, calibrated, fused, samples, ann_file, tmp_path):
     reasons = {entry.name: entry.reason for entry in plan.groups}
     assert reasons['backbone.stem.conv'] and reasons['bbox_head.levels.0.cls_pred'] == (
         'makes a prediction')
+    sensitivity.save(tmp_path / 'sensitivity.json')
+    assert Sensitivity.load(tmp_path / 'sensitivity.json', names) == sensitivity
+    with pytest.raises(UserError, match='analysis of another model: backbone.stem.conv'):
+        Sensitivity.load(tmp_path / 'sensitivity.json', names[1:])
     flow.time_rows(repeats=2)
     flow.report.save(tmp_path / 'report.json')
     report = json.loads((tmp_path / 'report.json').read_text())
