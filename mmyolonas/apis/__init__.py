@@ -3,9 +3,14 @@ from importlib import import_module
 from typing import Any, List
 
 _WHERE = {
+    'FinetuneOptions': 'finetune_settings',
+    'Finetuning': 'finetuning',
+    'finetune': 'finetuning',
     'InferenceOptions': 'inference',
     'Prediction': 'prediction',
     'Predictor': 'inference',
+    'PseudoLabelOptions': 'pseudo_labels',
+    'PseudoLabeller': 'pseudo_labels',
     'Runtime': 'runtime',
     'RuntimeResult': 'runtime',
 }

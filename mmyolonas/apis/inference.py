@@ -72,7 +72,7 @@ class Predictor:
         self.options = options or InferenceOptions()
         cfg = load_config(config, cfg_options) if isinstance(config, str) else config
         self.cfg = copy.deepcopy(cfg)
-        self.is_pose = 'bbox_head' not in self.cfg.model
+        self.is_pose = 'head' in self.cfg.model  # detectors have a bbox_head or a roi_head
         _apply_options(self.cfg.model.setdefault('test_cfg', {}), self.options, self.is_pose)
         self.device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
         self.model, meta = _load_model(self.cfg, checkpoint)
@@ -149,8 +149,7 @@ class Predictor:
             parsed = parse_pose_metainfo(from_config) if from_config else _pose_default(self.cfg)
             return {'classes': ('person', ), **parsed}
         names = stored.get('classes') or (_config_metainfo(self.cfg) or {}).get('classes')
-        count = self.cfg.model.bbox_head.get('num_classes')
-        if not names and count == 80:
+        if not names and _num_classes(self.cfg.model) == 80:
             from mmdet.datasets import CocoDataset
             names = CocoDataset.METAINFO['classes']
         names = [names] if isinstance(names, str) else list(names or ())
@@ -159,6 +158,7 @@ class Predictor:
 
 def _apply_options(test_cfg: dict, options: InferenceOptions, is_pose: bool) -> None:
     """Write thresholds into a config's ``test_cfg``."""
+    test_cfg = test_cfg.get('rcnn', test_cfg)  # two-stage detectors
     test_cfg['score_thr'] = options.score_thr
     if options.max_per_img is not None:
         test_cfg['max_per_img'] = options.max_per_img
@@ -171,6 +171,12 @@ def _apply_options(test_cfg: dict, options: InferenceOptions, is_pose: bool) -> 
         nms['iou_threshold'] = options.iou_thr
     if options.class_agnostic:
         nms['class_agnostic'] = True
+
+
+def _num_classes(model: dict) -> Optional[int]:
+    """Return the number of classes of a detector's config, of one or two stages."""
+    head = model.get('bbox_head') or model.get('roi_head', {}).get('bbox_head') or {}
+    return (head[0] if isinstance(head, (list, tuple)) else head).get('num_classes')
 
 
 def _load_model(cfg: Config, path: str) -> Tuple[nn.Module, dict]:

@@ -3,15 +3,13 @@ import glob
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator, List, Optional, Sequence
+from typing import Dict, Iterable, Iterator, List, Optional, Sequence
 
 import cv2
 import numpy as np
 
 from mmyolonas.utils.errors import UserError
-
-IMAGE_SUFFIXES = frozenset(
-    ('.bmp', '.dib', '.jpeg', '.jpg', '.jp2', '.png', '.ppm', '.pgm', '.tif', '.tiff', '.webp'))
+from mmyolonas.utils.files import IMAGE_SUFFIXES
 
 
 @dataclass
@@ -38,7 +36,7 @@ def find_images(inputs: Sequence[str]) -> List[Path]:
     Raises:
         UserError: An input does not exist, or there is no image in it.
     """
-    found: List[Path] = []
+    found: Dict[Path, None] = {}
     for item in inputs:
         path = Path(item)
         if path.is_dir():
@@ -53,8 +51,8 @@ def find_images(inputs: Sequence[str]) -> List[Path]:
                      if Path(name).suffix.lower() in IMAGE_SUFFIXES]
             if not files:
                 raise UserError(f'{item} does not exist, and no image file matches it.')
-        found += [file for file in files if file not in found]
-    return found
+        found.update(dict.fromkeys(files))
+    return list(found)
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -74,11 +72,11 @@ def read_image(path: Path) -> np.ndarray:
     return image
 
 
-def iter_images(paths: Sequence[Path], failures: Optional[List[str]] = None) -> Iterator[Frame]:
+def iter_images(paths: Iterable[Path], failures: Optional[List[str]] = None) -> Iterator[Frame]:
     """Yield images; those that cannot be read are reported and left out.
 
     Args:
-        paths (Sequence[Path]): Image files.
+        paths (Iterable[Path]): Image files.
         failures (list, optional): Gets a message for each unreadable file.
     """
     for path in paths:

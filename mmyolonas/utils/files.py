@@ -1,4 +1,6 @@
 """Writing files so that a reader never sees half of one."""
+import errno
+import hashlib
 import json
 import os
 import tempfile
@@ -6,7 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator, Union
 
+from mmyolonas.utils.errors import UserError
+
 PathLike = Union[str, Path]
+
+#: Suffixes of the image formats that OpenCV reads.
+IMAGE_SUFFIXES = frozenset(
+    ('.bmp', '.dib', '.jpeg', '.jpg', '.jp2', '.png', '.ppm', '.pgm', '.tif', '.tiff', '.webp'))
 
 
 @contextmanager
@@ -64,3 +72,36 @@ def write_text(path: PathLike, text: str) -> None:
 def write_json(path: PathLike, value: Any) -> None:
     """Write ``value`` to ``path`` as JSON, atomically."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + '\n')
+
+
+def file_digest(path: PathLike, algorithm: str = 'sha256') -> str:
+    """Return the checksum of a file in hexadecimal, read in pieces.
+
+    Args:
+        path (str | Path): The file.
+        algorithm (str): A name that :func:`hashlib.new` knows. Defaults to 'sha256'.
+    """
+    digest = hashlib.new(algorithm)
+    with open(path, 'rb') as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+@contextmanager
+def explain_full_disk(path: PathLike, advice: str) -> Iterator[None]:
+    """Turn the error of a full disk (or quota) into a sentence.
+
+    Args:
+        path (str | Path): What is being written.
+        advice (str): What is kept and how to go on, a sentence.
+
+    Raises:
+        UserError: There was no room.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(f'cannot write {path}: {os.strerror(error.errno)}. {advice}') from error

@@ -1,0 +1,117 @@
+"""Label images with a trained model: a COCO file whose annotations have scores.
+
+Any mmdet detector and any bottom-up or one-stage mmpose estimator will do. What is
+labelled is noted image by image, so a call that was killed continues where it was
+when it is given again. Memory does not grow with the number of images. Beside
+LABELS.json lie LABELS_pictures/ (drawn images for a look), LABELS.png (labels and
+scores of each class) and, if there are any, LABELS_unreadable.txt.
+
+How sure a label must be: --score-thr for all classes, --class-thr for some, or
+--precision with --labelled: then each class gets the smallest threshold at which that
+share of its detections is right on images with labels, which the model must not have
+been trained on. Train on the result with mmyolonas.PseudoLabelDataset.
+"""
+import argparse
+from pathlib import Path
+from typing import Dict, List, Optional
+
+from mmyolonas.apis.pseudo_labels import PseudoLabeller, PseudoLabelOptions, PseudoLabelReport
+from mmyolonas.apis.sources import find_images
+from mmyolonas.utils.cli import add_config_options, new_parser, run_main
+from mmyolonas.utils.errors import UserError
+
+EXAMPLES = '''examples:
+  python tools/pseudo_label.py configs/yolonas/yolonas_l_coco.py yolonas_l.pth \\
+      data/coco/unlabeled2017 --out data/coco/annotations/pseudo_unlabeled2017.json \\
+      --precision 0.8 --labelled data/coco/annotations/instances_val2017.json \\
+      --labelled-images data/coco/val2017
+  python tools/pseudo_label.py config.py model.pth 'photos/**/*.jpg' --out labels.json \\
+      --score-thr 0.5 --class-thr person=0.6 "traffic light=0.4"'''
+
+
+def parse_args() -> argparse.Namespace:
+    """Return the command line's options."""
+    parser = new_parser(__doc__, EXAMPLES)
+    add_config_options(parser)
+    parser.add_argument('checkpoint', help='checkpoint of the model')
+    parser.add_argument('images', nargs='+', metavar='IMAGES',
+                        help="image files, folders, or patterns such as 'photos/**/*.jpg'")
+    parser.add_argument('--out', type=Path, required=True, metavar='LABELS.json')
+    parser.add_argument('--image-root', type=Path, help='folder that file names in LABELS.json '
+                        'start from (default: the common folder of the images)')
+    parser.add_argument('--score-thr', type=float, default=0.5, help='default: 0.5')
+    parser.add_argument('--class-thr', nargs='+', default=[], metavar='NAME=SCORE',
+                        help='other thresholds for some classes')
+    parser.add_argument('--precision', type=float, help='choose thresholds that reach this '
+                        'precision on --labelled')
+    parser.add_argument('--labelled', metavar='ANN.json', help='COCO file of labelled images')
+    parser.add_argument('--labelled-images', metavar='DIR', help='their folder (default: that of '
+                        'ANN.json)')
+    parser.add_argument('--match-iou', type=float, default=0.5, help='overlap (OKS for poses) of '
+                        'a right detection with --precision (default: 0.5)')
+    parser.add_argument('--iou-thr', type=float, help='overlap above which the weaker of two '
+                        "boxes is dropped (default: the config's)")
+    parser.add_argument('--max-per-img', type=int, help='most labels of an image')
+    parser.add_argument('--keypoint-thr', type=float, default=0.3, help='key points below are '
+                        'labelled as not visible (default: 0.3)')
+    parser.add_argument('--pictures', type=int, default=16, help='drawn images (default: 16)')
+    parser.add_argument('--batch-size', type=int, default=1, help='images at a time (default: 1)')
+    parser.add_argument('--device', help='for example cuda:0 or cpu')
+    return parser.parse_args()
+
+
+def class_thresholds(items: List[str]) -> Dict[str, float]:
+    """Return thresholds by class name from ``name=score``."""
+    thresholds = {}
+    for item in items:
+        name, _, score = item.rpartition('=')
+        try:
+            thresholds[name] = float(score)
+        except ValueError:
+            name = ''
+        if not name:
+            raise UserError(f'--class-thr takes NAME=SCORE, got {item!r}.')
+    return thresholds
+
+
+def show(report: PseudoLabelReport, out: Path) -> None:
+    """Print what was done."""
+    print(f'{"class":24s} {"threshold":>9s} {"precision":>9s} {"recall":>7s} {"labels":>8s}')
+    for item in report.thresholds:
+        score = 'left out' if item.threshold > 1 else f'{item.threshold:.3f}'
+        print(f'{item.name[:24]:24s} {score:>9s} {_share(item.precision):>9s} '
+              f'{_share(item.recall):>7s} {report.per_class[item.name]:8d}'
+              + (f'  (by {item.basis})' if item.basis == 'all classes' else ''))
+    again = f', {report.before} of them by an earlier call' if report.before else ''
+    print(f'{report.annotations} labels in {report.images} images{again}: {out}')
+    if report.pictures:
+        print(f'drawn images: {report.pictures}')
+    if report.unreadable:
+        print(f'{len(report.unreadable)} images could not be read and were left out:')
+        for line in report.unreadable[:20]:
+            print(f'  {line}')
+        if len(report.unreadable) > 20:
+            print(f'  ... all of them: {out.with_name(out.stem + "_unreadable.txt")}')
+
+
+def _share(value: Optional[float]) -> str:
+    return f'{value:.3f}' if value >= 0 else '-'
+
+
+def main() -> None:
+    """Run the tool."""
+    args = parse_args()
+    if args.out.suffix != '.json':
+        raise UserError(f'--out must end in .json, got {args.out}.')
+    options = PseudoLabelOptions(
+        args.score_thr, class_thresholds(args.class_thr), args.precision, args.labelled,
+        args.labelled_images, args.match_iou, args.iou_thr, args.max_per_img, args.keypoint_thr,
+        args.batch_size, args.pictures)
+    paths = find_images(args.images)
+    labeller = PseudoLabeller(args.config, args.checkpoint, options, args.device,
+                              args.cfg_options)
+    show(labeller.run(paths, args.out, args.image_root), args.out)
+
+
+if __name__ == '__main__':
+    run_main(main)
