@@ -3,5 +3,6 @@ from . import transforms  # noqa: F401
 from .checked_coco_dataset import CheckedCocoDataset
 from .coco_checks import coco_classes
 from .data_error import DataError
+from .pseudo_label_dataset import PseudoLabelDataset
 
-__all__ = ['CheckedCocoDataset', 'DataError', 'coco_classes']
+__all__ = ['CheckedCocoDataset', 'DataError', 'PseudoLabelDataset', 'coco_classes']

@@ -10,7 +10,14 @@ from mmengine.logging import print_log
 
 from mmyolonas.registry import DATASETS
 
-from .coco_checks import CategoryMap, clean_boxes, map_categories, read_coco_file, shorten
+from .coco_checks import (
+    CategoryMap,
+    box_array,
+    clean_boxes,
+    map_categories,
+    read_coco_file,
+    shorten,
+)
 from .data_error import DataError
 from .image_checks import image_problem, is_cut_short, opencv_accepts_cut_files
 
@@ -124,7 +131,7 @@ class CheckedCocoDataset(CocoDataset):
             self._warn(f"{orphans} boxes belong to image ids that are not in 'images' and were "
                        'dropped')
         checked = clean_boxes(
-            self._raw_boxes(annotations),
+            box_array(annotations, self.ann_file),
             np.array([sizes[a['image_id']] for a in annotations], dtype=float).reshape(-1, 2))
         for problem, count in checked.problems.items():
             self._warn(f'{count} of {len(annotations)} boxes {problem}')
@@ -133,31 +140,21 @@ class CheckedCocoDataset(CocoDataset):
             if not keep:
                 continue
             label = categories.labels[annotation['category_id']]
-            crowd = int(bool(annotation.get('iscrowd', False)))
-            instance = dict(bbox=box, bbox_label=label, ignore_flag=crowd)
-            if self.with_mask and annotation.get('segmentation'):
-                instance['mask'] = annotation['segmentation']
+            instance = self._instance(annotation, box, label)
             instances.setdefault(annotation['image_id'], []).append(instance)
-            if not crowd:
+            if not instance['ignore_flag']:
                 self.cat_img_map[self.cat_ids[label]].append(annotation['image_id'])
         if not instances and not self.test_mode:
             self._warn('no usable boxes at all: the model will learn to find nothing')
         return instances
 
-    def _raw_boxes(self, annotations: List[dict]) -> np.ndarray:
-        """Return (N, 4) xywh, or raise DataError for the first malformed box."""
-        try:
-            return np.array([a['bbox'] for a in annotations], dtype=np.float64).reshape(-1, 4)
-        except (TypeError, ValueError):
-            pass
-        for annotation in annotations:
-            box = annotation['bbox']
-            if not (isinstance(box, (list, tuple)) and len(box) == 4
-                    and all(isinstance(value, (int, float)) for value in box)):
-                raise DataError(f"annotation file '{self.ann_file}': the box of annotation "
-                                f"{annotation['id']} must be four numbers (x, y, width, height), "
-                                f'got {box!r}')
-        raise DataError(f"annotation file '{self.ann_file}': boxes must be lists of four numbers")
+    def _instance(self, annotation: Dict[str, Any], box: List[float], label: int) -> dict:
+        """Return the entry of one usable box."""
+        instance = dict(bbox=box, bbox_label=label,
+                        ignore_flag=int(bool(annotation.get('iscrowd', False))))
+        if self.with_mask and annotation.get('segmentation'):
+            instance['mask'] = annotation['segmentation']
+        return instance
 
     def _report_categories(self, categories: CategoryMap, data: Dict[str, Any]) -> None:
         if categories.left_out:

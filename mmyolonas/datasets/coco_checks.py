@@ -188,6 +188,33 @@ def coco_classes(path: str) -> Tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+def box_array(annotations: Sequence[Dict[str, Any]], name: str) -> np.ndarray:
+    """Return the boxes of annotations.
+
+    Args:
+        annotations (Sequence[dict]): Annotations of a COCO file.
+        name (str): How to call the file in messages.
+
+    Returns:
+        ndarray: (N, 4) float64 x, y, width, height.
+
+    Raises:
+        DataError: A box is not four numbers; the message names the first.
+    """
+    try:
+        return np.array([a['bbox'] for a in annotations], dtype=np.float64).reshape(-1, 4)
+    except (TypeError, ValueError):
+        pass
+    for annotation in annotations:
+        box = annotation['bbox']
+        if not (isinstance(box, (list, tuple)) and len(box) == 4
+                and all(isinstance(value, (int, float)) for value in box)):
+            raise DataError(f"annotation file '{name}': the box of annotation "
+                            f"{annotation['id']} must be four numbers (x, y, width, height), "
+                            f'got {box!r}')
+    raise DataError(f"annotation file '{name}': boxes must be lists of four numbers")
+
+
 def clean_boxes(boxes: np.ndarray, sizes: np.ndarray) -> CleanBoxes:
     """Clip boxes to their images and find those that cannot be used.
 

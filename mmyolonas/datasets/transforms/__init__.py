@@ -1,6 +1,8 @@
 """Transforms for detection and pose pipelines."""
 from .center_pad import CenterPad
 from .hsv_random_aug import HSVRandomAug
+from .load_weighted_annotations import LoadWeightedAnnotations
+from .pack_weighted_det_inputs import PackWeightedDetInputs
 from .pose_brightness_contrast import PoseBrightnessContrast
 from .pose_mosaic import PoseMosaic
 from .pose_pack_labels import PosePackLabels
@@ -15,8 +17,9 @@ from .yolonas_mix_up import YOLONASMixUp
 from .yolonas_random_affine import YOLONASRandomAffine
 
 __all__ = [
-    'CenterPad', 'HSVRandomAug', 'PoseBrightnessContrast', 'PoseMosaic',
-    'PosePackLabels', 'PoseRandomAffine', 'PoseRandomFlip', 'PoseRandomRot90',
+    'CenterPad', 'HSVRandomAug', 'LoadWeightedAnnotations', 'PackWeightedDetInputs',
+    'PoseBrightnessContrast', 'PoseMosaic', 'PosePackLabels', 'PoseRandomAffine',
+    'PoseRandomFlip', 'PoseRandomRot90',
     'PoseRemoveSmall', 'PoseResizePad', 'PoseSanitize', 'RandomChannelSwap',
     'YOLONASMixUp', 'YOLONASRandomAffine'
 ]

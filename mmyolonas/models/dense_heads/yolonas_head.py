@@ -1,5 +1,6 @@
 """Detection head of YOLO-NAS."""
 import math
+from dataclasses import replace
 from typing import List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import torch
@@ -22,6 +23,7 @@ from mmyolonas.models.utils import (
     grid_priors,
     integral,
     pad_targets,
+    pad_weights,
     pick_arch,
     select_candidates,
 )
@@ -107,6 +109,12 @@ class YOLONASHead(BaseDenseHead):
             levels), ``nms``, ``max_per_img`` and ``multi_label`` (default True:
             every class above the threshold is a candidate; False: only the best
             class of a prior).
+        instance_weights (bool): Whether ``gt_instances.weights`` (see
+            :class:`PseudoLabelDataset`) weigh the losses of the priors assigned to
+            each object; the divisor is weighted alike. Own design, for
+            pseudo-labels. Defaults to False.
+        feature_adapters (dict, optional): :class:`FeatureAdapters`, for a student
+            that is distilled on features.
         init_cfg (dict, optional): Initialisation of the weights.
     """
 
@@ -132,6 +140,8 @@ class YOLONASHead(BaseDenseHead):
                  act_cfg: dict = dict(type='ReLU'),
                  train_cfg: OptConfig = None,
                  test_cfg: OptConfig = None,
+                 instance_weights: bool = False,
+                 feature_adapters: OptConfig = None,
                  init_cfg: OptConfig = None) -> None:
         super().__init__(init_cfg)
         table = pick_arch(arch, self.arch_settings, type(self).__name__)
@@ -146,6 +156,7 @@ class YOLONASHead(BaseDenseHead):
         self.use_sigmoid_cls = True
         self.strides = tuple(strides)
         self.reg_max = reg_max
+        self.instance_weights = instance_weights
         self.train_cfg = train_cfg
         self.test_cfg = test_cfg
         # mmdet's predict path and mmdeploy's rewriter of it read these two
@@ -161,6 +172,7 @@ class YOLONASHead(BaseDenseHead):
             YOLONASHeadLevel(channels, feat, num_classes, 4 * (reg_max + 1), num_convs,
                              prior_prob, norm_cfg, act_cfg)
             for channels, feat in zip(in_channels, feat_channels))
+        self.feature_adapters = MODELS.build(feature_adapters) if feature_adapters else None
 
     def forward(self, feats: Sequence[Tensor]) -> Tuple[List[Tensor], List[Tensor]]:
         """Return class logits and box distances of each level.
@@ -232,7 +244,8 @@ class YOLONASHead(BaseDenseHead):
                 If they carry no gradient, those of the positives are computed
                 again from ``bbox_dists``.
             bbox_dists (list[Tensor]): Logits (B, 4 * (reg_max + 1), H, W) per level.
-            batch_gt_instances (list[InstanceData]): ``bboxes`` and ``labels``.
+            batch_gt_instances (list[InstanceData]): ``bboxes``, ``labels`` and,
+                for ``instance_weights``, ``weights``.
             batch_img_metas (list[dict]): Not used; mmdet's interface.
             batch_gt_instances_ignore (list, optional): Not used, as in the
                 original: regions to ignore count as background.
@@ -248,9 +261,15 @@ class YOLONASHead(BaseDenseHead):
                 boxes = distances_to_boxes(priors, flatten_levels(bbox_preds).float())
             targets = pad_targets(batch_gt_instances, logits.device)
             assigned = self.assigner.assign(logits.detach().sigmoid(), boxes, priors, targets)
+            targets_cls, extra = assigned.assigned_scores, {}
+            if self.instance_weights:
+                weights = pad_weights(batch_gt_instances, targets.mask)
+                extra = dict(weight=assigned.gather(weights))
+                # the box losses read these scores as weights only
+                assigned = replace(assigned, assigned_scores=targets_cls * extra['weight'])
             avg_factor = reduce_mean(assigned.assigned_scores.sum()).clamp(min=1)
-            loss_cls = self.loss_cls(logits, assigned.labels, assigned.assigned_scores,
-                                     assigned.pos_mask, avg_factor)
+            loss_cls = self.loss_cls(logits, assigned.labels, targets_cls, assigned.pos_mask,
+                                     avg_factor, **extra)
             loss_bbox, loss_dfl = positive_box_losses(
                 self.loss_bbox, self.loss_dfl, bbox_preds, bbox_dists, priors, strides, assigned,
                 avg_factor, self.reg_max)

@@ -1,5 +1,5 @@
 """Losses as pure functions; shared by detection and pose."""
-from typing import Tuple
+from typing import Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,7 @@ class _VarifocalSum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, cls_scores: Tensor, index: Tuple[Tensor, ...], target: Tensor,
-                alpha: float, gamma: float) -> Tensor:
+                pos_weight: Tensor, alpha: float, gamma: float) -> Tensor:
         scores = cls_scores.sigmoid()
         entropy = F.softplus(cls_scores)  # BCE(z, 0)
         pos_scores = scores[index]
@@ -27,21 +27,21 @@ class _VarifocalSum(torch.autograd.Function):
             torch.add(scores, grad, alpha=gamma, out=grad)
             weight = scores.pow_(gamma).mul_(alpha)
             grad.mul_(weight)
-            grad[index] = target * (pos_scores - target)
+            grad[index] = pos_weight * (pos_scores - target)
             ctx.save_for_backward(grad)
         else:
             weight = scores.pow_(gamma).mul_(alpha)
         # the entries of the positives are taken back out instead of masked
         negative = weight.mul_(entropy)
         positive = F.binary_cross_entropy_with_logits(
-            cls_scores[index], target, weight=target, reduction='sum')
+            cls_scores[index], target, weight=pos_weight, reduction='sum')
         return negative.sum() - negative[index].sum() + positive
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_output: Tensor) -> Tuple[Tensor, None, None, None, None]:
+    def backward(ctx, grad_output: Tensor) -> Tuple[Tensor, None, None, None, None, None]:
         grad, = ctx.saved_tensors
-        return grad * grad_output, None, None, None, None
+        return grad * grad_output, None, None, None, None, None
 
 
 def varifocal_loss(cls_scores: Tensor,
@@ -49,7 +49,8 @@ def varifocal_loss(cls_scores: Tensor,
                    assigned_scores: Tensor,
                    pos_mask: Tensor,
                    alpha: float = 0.75,
-                   gamma: float = 2.0) -> Tensor:
+                   gamma: float = 2.0,
+                   weight: Optional[Tensor] = None) -> Tensor:
     """Return the summed varifocal loss.
 
     ``sum w * BCE(z, t)`` with ``w = t`` for the assigned class of a positive
@@ -64,6 +65,8 @@ def varifocal_loss(cls_scores: Tensor,
         pos_mask (Tensor): Boolean of shape (B, L).
         alpha (float): Weight of the negatives. Defaults to 0.75.
         gamma (float): Exponent of the negatives' weight. Defaults to 2.
+        weight (Tensor, optional): Of shape (B, L); multiplies the term of the
+            assigned class of each positive prior, with its target as it is.
 
     Returns:
         Tensor: Scalar.
@@ -74,7 +77,8 @@ def varifocal_loss(cls_scores: Tensor,
     batch, prior = pos_mask.nonzero(as_tuple=True)
     index = (batch, prior, labels[batch, prior])
     target = assigned_scores[batch, prior].to(cls_scores.dtype)
-    return _VarifocalSum.apply(cls_scores, index, target, alpha, gamma)
+    pos_weight = target if weight is None else target * weight[batch, prior].to(target.dtype)
+    return _VarifocalSum.apply(cls_scores, index, target, pos_weight, alpha, gamma)
 
 
 def distribution_focal_loss(bbox_dists: Tensor, distances: Tensor, reg_max: int) -> Tensor:
@@ -100,3 +104,24 @@ def distribution_focal_loss(bbox_dists: Tensor, distances: Tensor, reg_max: int)
     right = log_probs.gather(-1, index + 1).squeeze(-1)
     weight_right = target - lower
     return -(left * (1 - weight_right) + right * weight_right).mean(-1)
+
+
+def soft_focal_loss(logits: Tensor, target: Tensor, gamma: float = 2.0) -> Tensor:
+    """Return the focal loss on targets between 0 and 1, element by element.
+
+    ``|sigmoid(z) - t| ** gamma * BCE(z, t)``; the weight is not detached, so the
+    minimum 0 is at ``sigmoid(z) = t`` and the slope around it is linear.
+
+    Args:
+        logits (Tensor): Logits of any shape.
+        target (Tensor): Targets of the same shape within [0, 1].
+        gamma (float): Exponent of the weight. Defaults to 2.
+
+    Returns:
+        Tensor: Loss of the same shape.
+
+    Source:
+        Generalized Focal Loss (quality focal loss), arXiv:2006.04388.
+    """
+    weight = (logits.sigmoid() - target).abs().pow(gamma)
+    return weight * F.binary_cross_entropy_with_logits(logits, target, reduction='none')

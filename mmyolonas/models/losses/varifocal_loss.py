@@ -1,4 +1,6 @@
 """Classification loss of YOLO-NAS."""
+from typing import Optional
+
 from torch import Tensor, nn
 
 from mmyolonas.models.losses.functional import varifocal_loss
@@ -25,8 +27,8 @@ class VarifocalLoss(nn.Module):
         self.loss_weight = loss_weight
 
     def forward(self, cls_scores: Tensor, labels: Tensor, assigned_scores: Tensor,
-                pos_mask: Tensor, avg_factor: Tensor) -> Tensor:
+                pos_mask: Tensor, avg_factor: Tensor, weight: Optional[Tensor] = None) -> Tensor:
         """Return the weighted loss; arguments as in :func:`varifocal_loss`."""
         loss = varifocal_loss(cls_scores, labels, assigned_scores, pos_mask, self.alpha,
-                              self.gamma)
+                              self.gamma, weight)
         return self.loss_weight * loss / avg_factor

@@ -36,6 +36,12 @@ class AssignResult:
         scores.scatter_(2, self.labels[..., None], self.assigned_scores[..., None])
         return scores[..., :num_classes]
 
+    def gather(self, values: Tensor) -> Tensor:
+        """Return each prior's value, (B, L), of values (B, M) of the objects; background 0."""
+        if values.shape[1] == 0:
+            return torch.zeros_like(self.assigned_scores)
+        return values.gather(1, self.gt_inds).masked_fill(~self.pos_mask, 0)
+
 
 @TASK_UTILS.register_module()
 class BatchTaskAlignedAssigner:

@@ -10,11 +10,11 @@ from .fusion import fold_norm
 from .keypoints import decode_keypoints, keypoint_errors, oks
 from .levels import flatten_levels, gather_levels, select_candidates
 from .misc import OptConfig, pick_arch
-from .targets import PaddedTargets, pad_sequences, pad_targets
+from .targets import PaddedTargets, pad_sequences, pad_targets, pad_weights
 
 __all__ = [
     'OptConfig', 'PaddedTargets', 'boxes_to_distances', 'decode_keypoints', 'distances_to_boxes',
     'flatten_levels', 'fold_norm', 'gather_levels', 'grid_priors', 'integral', 'keypoint_errors',
-    'oks', 'pad_sequences', 'pad_targets', 'pairwise_iou', 'pick_arch', 'points_in_boxes',
-    'select_candidates'
+    'oks', 'pad_sequences', 'pad_targets', 'pad_weights', 'pairwise_iou', 'pick_arch',
+    'points_in_boxes', 'select_candidates'
 ]

@@ -56,3 +56,19 @@ def pad_targets(batch_gt_instances: Sequence, device: torch.device) -> PaddedTar
         labels=pad_sequences([gt.labels.long() for gt in batch_gt_instances], mask),
         bboxes=pad_sequences(boxes, mask),
         mask=mask)
+
+
+def pad_weights(batch_gt_instances: Sequence, mask: Tensor) -> Tensor:
+    """Return the weights of a batch's objects, padded with 0.
+
+    Args:
+        batch_gt_instances (Sequence[InstanceData]): Per image ``labels`` (n,) and
+            perhaps ``weights`` (n,) within [0, 1]; 1 where they are missing.
+        mask (Tensor): Boolean of shape (B, M) of the padded targets.
+
+    Returns:
+        Tensor: Shape (B, M), float32.
+    """
+    weights = [gt.get('weights', torch.ones(len(gt.labels))).float().to(mask.device)
+               for gt in batch_gt_instances]
+    return pad_sequences(weights, mask)
