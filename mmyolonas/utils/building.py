@@ -1,9 +1,15 @@
 """Models and data sets from a config, without a runner."""
+from typing import Tuple
+
+import torch
 from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from torch import nn
 from torch.utils.data import Dataset
 
+from mmyolonas.utils.checkpoint_match import check_match, match_state, state_of
+from mmyolonas.utils.cli import check_checkpoint
 from mmyolonas.utils.errors import UserError
 
 
@@ -22,6 +28,44 @@ def build_model(cfg: Config) -> nn.Module:
         raise UserError('the config has no model.')
     set_scope(cfg)
     return MODELS.build(cfg.model)
+
+
+def load_model(cfg: Config, path: str) -> Tuple[nn.Module, dict]:
+    """Build the model of a config with a checkpoint's weights, on the CPU.
+
+    A fused checkpoint gives a fused model.
+
+    Args:
+        cfg (Config): The config; its ``init_cfg`` of the model is taken out.
+        path (str): The checkpoint.
+
+    Returns:
+        tuple[nn.Module, dict]: The model and the checkpoint's meta.
+
+    Raises:
+        UserError: There is no such file, or it is of another model.
+    """
+    checkpoint = torch.load(check_checkpoint(path), map_location='cpu')
+    state = state_of(checkpoint, path)
+    cfg.model.pop('init_cfg', None)
+    if 'init_cfg' in cfg.model.get('backbone', {}):
+        cfg.model.backbone.init_cfg = None  # would be overwritten at once
+    model = revert_sync_batchnorm(build_model(cfg))
+    if any('.rbr_reparam.' in key for key in state) and not any('.branch_3x3.' in key
+                                                              for key in state):
+        switch_to_deploy(model)  # the checkpoint is fused already
+    match = match_state(model.state_dict(), state)
+    check_match(match, path)
+    if match.classes:
+        layer = match.classes[0]
+        raise UserError(
+            f'{path} has another number of classes or key points than the config: {layer} has '
+            f'{len(state[layer])} outputs there, {len(model.state_dict()[layer])} in the model.')
+    if match.missing:
+        raise UserError(f'{path} lacks {len(match.missing)} tensors of the model, for example '
+                        f'{match.missing[0]}; it is not a complete checkpoint of this model.')
+    model.load_state_dict(state, strict=False)
+    return model, checkpoint.get('meta') or {}
 
 
 def build_dataset(cfg: Config, loader: str = 'train_dataloader') -> Dataset:

@@ -41,6 +41,8 @@ guards = [
         rule='greater',
         min_delta=1e-4,
         patience=100),
+    # the mean of the ten best snapshots of the average, at the end
+    dict(type='mmyolonas.SnapshotAverageHook', metric='coco/AP', num_best=10),
 ]
 custom_hooks = [
     dict(

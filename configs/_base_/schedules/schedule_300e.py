@@ -11,13 +11,14 @@ test_cfg = dict(type='TestLoop')
 # the first step to a tenth. (The original shortens the warm-up to one epoch,
 # 458 steps on COCO, and holds the rate until step 1000.) While warming up the
 # cosine changes the rate by less than one part in a thousand.
+warmup = dict(
+    type='LinearLR',
+    start_factor=1e-6 / base_lr,
+    by_epoch=False,
+    begin=0,
+    end=1000)
 param_scheduler = [
-    dict(
-        type='LinearLR',
-        start_factor=1e-6 / base_lr,
-        by_epoch=False,
-        begin=0,
-        end=1000),
+    warmup,
     dict(
         type='CosineAnnealingLR',
         begin=0,
@@ -39,8 +40,8 @@ auto_scale_lr = dict(enable=False, base_batch_size=8 * 32)
 sync_bn = 'torch'
 randomness = dict(seed=42)
 
-# Validation and the saved weights are those of the average. The original also
-# averages its ten best snapshots at the end: not done here.
+# Validation and the saved weights are those of the average. At the end the ten
+# best snapshots of it are averaged once more, as in the original.
 custom_hooks = [
     dict(
         type='mmyolonas.ScheduledEMAHook', decay=0.9997, schedule='threshold'),
@@ -48,4 +49,5 @@ custom_hooks = [
     dict(type='mmyolonas.EpochSeedHook'),
     dict(type='mmyolonas.CheckpointMatchHook'),
     dict(type='NumClassCheckHook'),
+    dict(type='mmyolonas.SnapshotAverageHook', num_best=10),
 ]

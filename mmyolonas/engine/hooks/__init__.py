@@ -1,12 +1,14 @@
 """Hooks."""
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .checkpoint_match_hook import CheckpointMatchHook
+from .distillation_hook import DistillationHook
 from .epoch_seed_hook import EpochSeedHook
 from .nonfinite_loss_hook import NonFiniteLossHook
 from .progress_logger_hook import ProgressLoggerHook
 from .scheduled_ema_hook import ScheduledEMAHook
+from .snapshot_average_hook import SnapshotAverageHook
 
 __all__ = [
-    'AtomicCheckpointHook', 'CheckpointMatchHook', 'EpochSeedHook', 'NonFiniteLossHook',
-    'ProgressLoggerHook', 'ScheduledEMAHook'
+    'AtomicCheckpointHook', 'CheckpointMatchHook', 'DistillationHook', 'EpochSeedHook',
+    'NonFiniteLossHook', 'ProgressLoggerHook', 'ScheduledEMAHook', 'SnapshotAverageHook'
 ]

@@ -1,8 +1,10 @@
 from .conv import ConvNormAct
 from .csp_layer import YOLONASBottleneck, YOLONASCSPLayer
+from .feature_adapters import FeatureAdapters
 from .qarepvgg import QARepVGGBlock
 from .spp import SPPBottleneck
 
 __all__ = [
-    'ConvNormAct', 'QARepVGGBlock', 'SPPBottleneck', 'YOLONASBottleneck', 'YOLONASCSPLayer'
+    'ConvNormAct', 'FeatureAdapters', 'QARepVGGBlock', 'SPPBottleneck', 'YOLONASBottleneck',
+    'YOLONASCSPLayer'
 ]

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmyolonas.models.losses.functional import soft_focal_loss
 from mmyolonas.models.utils.keypoints import keypoint_errors
 
 
@@ -35,8 +36,7 @@ def aligned_focal_loss(cls_scores: Tensor,
     target = torch.zeros_like(cls_scores)
     batch, prior = pos_mask.nonzero(as_tuple=True)
     target[batch, prior, labels[batch, prior]] = assigned_scores[batch, prior].to(target.dtype)
-    weight = (cls_scores.sigmoid() - target).abs().pow(gamma)
-    loss = weight * F.binary_cross_entropy_with_logits(cls_scores, target, reduction='none')
+    loss = soft_focal_loss(cls_scores, target, gamma)
     if ignore_mask is not None:
         loss = loss.masked_fill(ignore_mask[..., None], 0)
     return loss.sum()

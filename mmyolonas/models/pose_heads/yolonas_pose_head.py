@@ -85,6 +85,8 @@ class YOLONASPoseHead(BaseModule):
         train_cfg (dict, optional): Not used; mmpose's interface.
         test_cfg (dict, optional): ``score_thr``, ``nms_thr``, ``nms_pre`` and
             ``max_per_img`` of :func:`select_poses`.
+        feature_adapters (dict, optional): :class:`FeatureAdapters`, for a student
+            that is distilled on features.
         init_cfg (dict, optional): Initialisation of the weights.
 
     Raises:
@@ -127,6 +129,7 @@ class YOLONASPoseHead(BaseModule):
                  act_cfg: dict = dict(type='ReLU'),
                  train_cfg: OptConfig = None,
                  test_cfg: OptConfig = None,
+                 feature_adapters: OptConfig = None,
                  init_cfg: OptConfig = None) -> None:
         super().__init__(init_cfg)
         self.num_keypoints = num_keypoints
@@ -160,6 +163,7 @@ class YOLONASPoseHead(BaseModule):
                 prior_prob=prior_prob,
                 norm_cfg=norm_cfg,
                 act_cfg=act_cfg) for index in range(len(self.strides)))
+        self.feature_adapters = MODELS.build(feature_adapters) if feature_adapters else None
 
     def forward(self, feats: Sequence[Tensor]) -> Tuple[List[Tensor], ...]:
         """Return the outputs of each level.
