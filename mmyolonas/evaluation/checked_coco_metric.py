@@ -6,6 +6,7 @@ from typing import Dict
 from mmdet.evaluation import CocoMetric
 
 from mmyolonas.datasets.coco_checks import map_categories
+from mmyolonas.evaluation.ground_truth import complete_annotations
 from mmyolonas.registry import METRICS
 
 _DEFAULT_ITEMS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
@@ -63,11 +64,9 @@ class CheckedCocoMetric(CocoMetric):
         labels = map_categories(data, classes, 'ground truth', self.strict).labels
         data['categories'] = [dict(id=i, name=name) for i, name in enumerate(classes, 1)]
         annotations = [a for a in data['annotations'] if a['category_id'] in labels]
-        for index, annotation in enumerate(annotations, 1):
-            annotation['id'] = index
+        for annotation in annotations:
             annotation['category_id'] = labels[annotation['category_id']] + 1
-            annotation.setdefault('area', annotation['bbox'][2] * annotation['bbox'][3])
-            annotation.setdefault('iscrowd', 0)
+        complete_annotations(annotations)
         data['annotations'] = annotations
         with contextlib.redirect_stdout(io.StringIO()):
             self._coco_api.createIndex()

@@ -11,6 +11,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.fileio import get_text
 
+from mmyolonas.evaluation.ground_truth import complete_annotations
 from mmyolonas.registry import METRICS
 
 _NAMES = ('AP', 'AP .5', 'AP .75', 'AP (M)', 'AP (L)', 'AR', 'AR .5', 'AR .75', 'AR (M)',
@@ -124,14 +125,9 @@ class PoseCocoMetric(BaseMetric):
         truth['categories'] = truth['categories'] or [dict(id=1, name='object')]
         used = {annotation['category_id'] for annotation in truth['annotations']}
         truth['categories'].sort(key=lambda category: category['id'] not in used)
-        for number, annotation in enumerate(truth['annotations'], 1):
-            annotation['id'] = number
+        for annotation in truth['annotations']:
             annotation['category_id'] = truth['categories'][0]['id']
-            annotation.setdefault('iscrowd', 0)
-            width, height = annotation['bbox'][2:]
-            annotation.setdefault('area', 0.53 * width * height)
-            annotation.setdefault(
-                'num_keypoints', sum(seen > 0 for seen in annotation['keypoints'][2::3]))
+        complete_annotations(truth['annotations'])
         return truth
 
     def _checked_sigmas(self, truth: dict) -> np.ndarray:

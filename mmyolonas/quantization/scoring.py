@@ -12,6 +12,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import Tensor, nn
 
+from mmyolonas.evaluation.ground_truth import complete_annotations
 from mmyolonas.models.utils import select_candidates
 from mmyolonas.quantization.images import Sample
 from mmyolonas.utils import UserError, track
@@ -96,6 +97,8 @@ class Scorer:
         self.is_pose = not hasattr(model, 'bbox_head')
         with redirect_stdout(StringIO()):
             self.coco = COCO(ann_file)
+            complete_annotations(self.coco.dataset['annotations'])
+            self.coco.createIndex()
         self.cat_ids = list(cat_ids or self.coco.getCatIds())
         self.sigmas = sigmas
         self.image_ids = [int(sample.data_sample.img_id) for sample in samples]
