@@ -236,7 +236,7 @@ def test_workflow(float_onnx, calibrated, fused, samples, ann_file, tmp_path):
     names = flow.variants.candidates
     sensitivity = Sensitivity(
         {name: GroupScore(30. + i % 7, 0.) for i, name in enumerate(names)},
-        flow.report.rows[0].ap, row.ap)
+        flow.report.rows[0].ap, row.ap, 20.)
     table = LatencyTable({name: 2. for name in names}, {name: 1. for name in names}, 1., .1, .1)
     plan = flow.selective(sensitivity, table, budget=100.)
     assert plan.int8_groups() == names and plan.numbers['within_budget']
