@@ -53,7 +53,7 @@ def test_messages(root):
                ('things', 'cat', 'cat'))
     splits = read_roboflow(root)
     check_unique_names(splits['train'])
-    with pytest.raises(DataError, match=r"2 categories are called 'cat' \(ids 1, 2\)"):
+    with pytest.raises(DataError, match=r"2 categories are called 'cat' \(ids '1', '2'\)"):
         check_unique_names(splits['val'])
     for split in splits.values():
         split.data['annotations'] = []

@@ -9,15 +9,12 @@ Class names come from --names, a file with one name a line or the data.yaml of
 such data sets.
 """
 from pathlib import Path
-from typing import Dict, List, Optional
 
-import cv2
-import numpy as np
-
-from mmyolonas.apis.sources import IMAGE_SUFFIXES
+from mmyolonas.datasets.image_scan import image_size
+from mmyolonas.datasets.yolo_format import label_file, read_labels, read_names, to_annotations
 from mmyolonas.utils.cli import new_parser, run_main
 from mmyolonas.utils.errors import UserError
-from mmyolonas.utils.files import write_json
+from mmyolonas.utils.files import IMAGE_SUFFIXES, write_json
 from mmyolonas.utils.progress import track
 
 EXAMPLES = '''examples:
@@ -40,88 +37,6 @@ def parse_args():
     return parser.parse_args()
 
 
-def read_names(path: Path) -> List[str]:
-    """Return class names from a text file or the ``names`` of a YAML file.
-
-    Raises:
-        UserError: There are none.
-    """
-    if not path.is_file():
-        raise UserError(f'file of class names {path} does not exist.')
-    text = path.read_text(encoding='utf-8')
-    names = [line.strip() for line in text.splitlines() if line.strip()]
-    if path.suffix in ('.yaml', '.yml'):
-        import yaml
-        names = (yaml.safe_load(text) or {}).get('names')
-        if isinstance(names, dict):
-            names = [names[key] for key in sorted(names)]
-    if not names:
-        raise UserError(f'{path} holds no class names.')
-    return [str(name) for name in names]
-
-
-def label_file(image: Path, images: Path, labels: Optional[Path]) -> Path:
-    """Return where the text file of an image belongs."""
-    relative = image.relative_to(images)
-    if labels is not None:
-        return labels / relative.with_suffix('.txt')
-    if images.name == 'images' and (images.parent / 'labels').is_dir():
-        return images.parent / 'labels' / relative.with_suffix('.txt')
-    return image.with_suffix('.txt')
-
-
-def read_labels(path: Path, num_classes: int, keypoints: int) -> np.ndarray:
-    """Return the numbers of a text file, a row for each object.
-
-    Raises:
-        UserError: A line is wrong; the message names it.
-    """
-    if not path.is_file():
-        return np.zeros((0, 5 + 3 * keypoints))
-    allowed = {5} if not keypoints else {5 + 2 * keypoints, 5 + 3 * keypoints}
-    rows = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = [float(word) for word in line.split()]
-        except ValueError:
-            row = []
-        if len(row) not in allowed:
-            raise UserError(f'{path}, line {number}: expected {" or ".join(map(str, allowed))} '
-                            f'numbers, got "{line.strip()[:60]}".')
-        if not (row[0].is_integer() and 0 <= row[0] < num_classes):
-            raise UserError(f'{path}, line {number}: class {row[0]:g} is not among the '
-                            f'{num_classes} names.')
-        if keypoints and len(row) == 5 + 2 * keypoints:
-            points = np.reshape(row[5:], (-1, 2))
-            shown = 2.0 * (points != 0).any(1, keepdims=True)
-            row = [*row[:5], *np.hstack([points, shown]).ravel()]
-        rows.append(row)
-    return np.reshape(rows, (-1, 5 + 3 * keypoints))
-
-
-def to_annotations(rows: np.ndarray, width: int, height: int) -> List[Dict]:
-    """Return COCO annotations of one image; boxes are clipped to it."""
-    annotations = []
-    size = np.array([width, height, width, height], float)
-    for row in rows:
-        centre, half = row[1:3], row[3:5] / 2
-        box = np.clip(np.hstack([centre - half, centre + half]), 0, 1) * size
-        x1, y1, x2, y2 = (round(float(value), 3) for value in box)
-        if x2 <= x1 or y2 <= y1:
-            continue
-        annotation = dict(category_id=int(row[0]) + 1, bbox=[x1, y1, x2 - x1, y2 - y1],
-                          area=(x2 - x1) * (y2 - y1), iscrowd=0)
-        if len(row) > 5:
-            points = row[5:].reshape(-1, 3) * [width, height, 1]
-            annotation.update(
-                keypoints=[round(float(value), 3) for value in points.ravel()],
-                num_keypoints=int((points[:, 2] > 0).sum()))
-        annotations.append(annotation)
-    return annotations
-
-
 def main() -> None:
     """Run the tool."""
     args = parse_args()
@@ -131,10 +46,10 @@ def main() -> None:
         raise UserError(f'{args.images} holds no images.')
     images, annotations, dropped = [], [], 0
     for path in track(paths, 'images'):
-        image = cv2.imread(str(path))
-        if image is None:
+        size = image_size(path)
+        if size is None:
             raise UserError(f'image {path} cannot be read; replace or remove it.')
-        height, width = image.shape[:2]
+        width, height = size
         rows = read_labels(label_file(path, args.images, args.labels), len(names), args.keypoints)
         found = to_annotations(rows, width, height)
         dropped += len(rows) - len(found)
