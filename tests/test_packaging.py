@@ -77,7 +77,8 @@ LOOK_UP = '''
     from mmengine.hub import get_config
     child = {folder!r} + '/child.py'
     open(child, 'w').write("_base_ = 'mmyolonas::yolonas/yolonas_s_coco.py'")
-    assert Config.fromfile(child).model.type == 'mmyolonas.YOLONAS'
+    model = Config.fromfile(child).model
+    assert model.type == 'mmyolonas.YOLONAS' and '_scope_' not in model
     assert get_config('mmyolonas::yolonas/yolonas_s_coco.py').model.type == 'mmyolonas.YOLONAS'
     print(mmyolonas.__file__)
 '''

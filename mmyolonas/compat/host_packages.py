@@ -97,11 +97,22 @@ def _register_config_package() -> str | None:
     joins its location with that name, which is wrong for an editable install.
     For a name that is no distribution it takes the folder of that module; so
     the entry names a module inside the package, which is right always.
+
+    mmengine also has everything that such a config describes built in the
+    scope of its package, where the host's types are unknown. Ours set
+    ``default_scope`` to their host, so they are read like configs in a folder.
     """
     if not has_module('mmengine'):
         return None
-    from mmengine.config import utils
+    from mmengine.config import Config, utils
     if 'mmyolonas' in utils.MODULE2PACKAGE:
         return None
     utils.MODULE2PACKAGE['mmyolonas'] = 'mmyolonas.version'
+    original = Config._get_cfg_path
+
+    def get_cfg_path(cfg_path: str, filename: str) -> tuple:
+        path, scope = original(cfg_path, filename)
+        return path, None if scope == 'mmyolonas' else scope
+
+    Config._get_cfg_path = staticmethod(get_cfg_path)
     return 'mmengine finds configs of the packages in its own table only'

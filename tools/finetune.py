@@ -1,0 +1,76 @@
+"""Fine-tune YOLO-NAS on your own images: look at the data, train, judge.
+
+DATA is a folder in Roboflow's layout (train/, valid/, test/), with COCO JSON
+files, with a data.yaml (YOLO text files) or with Pascal VOC's XML files; or the
+data.yaml or COCO JSON file itself. Without a validation split one is set aside.
+
+Writes to the work folder: data/ (what is in the data, and warnings), config.py
+(an ordinary config to change and train again), train/ (checkpoints, logs),
+evaluation/ (pictures of scores and mistakes) and report.md. Killed or
+interrupted, the same command goes on. Nothing is downloaded.
+"""
+from pathlib import Path
+
+from mmyolonas.apis.finetune_settings import FinetuneOptions
+from mmyolonas.apis.finetuning import Finetuning, finetune
+from mmyolonas.datasets.layouts import FORMATS
+from mmyolonas.utils.cli import new_parser, run_main
+from mmyolonas.utils.errors import UserError
+
+EXAMPLES = '''examples:
+  python tools/finetune.py data/bccd
+  python tools/finetune.py data/mine/data.yaml --model m --pretrained yolonas_m_coco.pth
+  python tools/finetune.py data/mine --epochs 100 --imgsz 640 --work-dir work_dirs/mine'''
+
+
+def parse_args():
+    """Return the command line's options."""
+    parser = new_parser(__doc__, EXAMPLES)
+    parser.add_argument('data', type=Path, metavar='DATA', help='folder of the data set, or its '
+                        'data.yaml or COCO JSON file')
+    parser.add_argument('--format', choices=('auto', *FORMATS), default='auto',
+                        help='layout of DATA (default: found out)')
+    parser.add_argument('--model', default='s', help='size s, m or l (default: s), or a config '
+                        'file that defines model = dict(...) alone')
+    parser.add_argument('--pretrained', metavar='CHECKPOINT', help='weights to start from '
+                        '(default: none)')
+    parser.add_argument('--epochs', type=int, help='default: 30')
+    parser.add_argument('--imgsz', type=int, metavar='PIXELS', help='longer side of the images in '
+                        'training (default: 320, with a GPU 640, more for small objects)')
+    parser.add_argument('--batch', type=int, help='images of a step (default: by the number of '
+                        'images and the memory)')
+    parser.add_argument('--flip', choices=('auto', 'both', 'horizontal', 'none'), default='auto',
+                        help='how images may be mirrored (default: by a look at them)')
+    parser.add_argument('--lr', type=float, help='highest learning rate (default: by batch size, '
+                        'model and --pretrained)')
+    parser.add_argument('--seed', type=int, default=0, help='of weights, order and augmentation')
+    parser.add_argument('--drop-bad-images', action='store_true', help='leave out images that are '
+                        'missing or damaged')
+    parser.add_argument('--work-dir', type=Path, help='folder of the results (default: '
+                        'work_dirs/finetune_<name of DATA>)')
+    parser.add_argument('--fresh', action='store_true', help='look at the data and train anew; an '
+                        'earlier training is kept under another name')
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the tool."""
+    args = parse_args()
+    for name, value, low in (('--epochs', args.epochs, 1), ('--imgsz', args.imgsz, 32),
+                             ('--batch', args.batch, 1)):
+        if value is not None and value < low:
+            raise UserError(f'{name} must be at least {low}, got {value}.')
+    if args.model not in ('s', 'm', 'l') and not args.model.endswith('.py'):
+        raise UserError(f'--model must be s, m, l or a config file, got {args.model!r}.')
+    name = (args.data if args.data.is_dir() else args.data.parent).absolute().name
+    # the config has to work from any folder
+    pretrained = args.pretrained and str(Path(args.pretrained).absolute())
+    options = FinetuneOptions(args.model, pretrained, args.epochs, args.imgsz, args.batch,
+                              args.flip, args.lr, args.seed)
+    work_dir = args.work_dir or Path('work_dirs') / f'finetune_{name}'
+    finetune(Finetuning(args.data, work_dir.absolute(), args.format, options,
+                        args.drop_bad_images), args.fresh)
+
+
+if __name__ == '__main__':
+    run_main(main)
