@@ -30,7 +30,7 @@ param_scheduler = [
 ]
 # single precision: rounding to 8 bit behind rounding to bfloat16 is another step
 optim_wrapper = dict(
-    type='OptimWrapper', optimizer=dict(lr=1e-5, weight_decay=1e-6))
+    type='OptimWrapper', optimizer=dict(lr=3e-6, weight_decay=1e-4))
 
 custom_hooks = [
     dict(

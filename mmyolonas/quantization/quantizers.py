@@ -13,6 +13,7 @@ from mmyolonas.quantization.groups import default_layers
 from mmyolonas.quantization.selection import Selection, select
 from mmyolonas.quantization.table import RangeTable
 from mmyolonas.quantization.trace import is_bottleneck, trace
+from mmyolonas.utils import UserError
 
 #: Place in a bottleneck where the branch's quantiser stands.
 BRANCH = 'drop_path'
@@ -98,9 +99,12 @@ def quantise_model(model: nn.Module, selection: Optional[Selection] = None) -> Q
 
     Raises:
         ImportError: nvidia-modelopt is not installed.
-        UserError: The model is not fused, or has no layer to quantise.
+        UserError: The model is not fused, or has quantisers already.
     """
     check_fused(model)
+    if any(hasattr(module, 'weight_quantizer') for module in model.modules()):
+        raise UserError('the model has quantisers already (they are put in place); give '
+                        'quantise_model a copy of the float model.')
     flow = analyse(trace(model))
     activations = {name: _activation_quantizer() for name in flow.classes()
                    if flow.readers(name)}

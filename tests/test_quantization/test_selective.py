@@ -282,6 +282,8 @@ def test_calibration_errors(calibrated, fused):
 
     from mmyolonas.quantization import calibrate, quantise_model
     quantised = quantise_model(copy.deepcopy(fused))
+    with pytest.raises(UserError, match='has quantisers already'):
+        quantise_model(quantised.model)
     with pytest.raises(UserError, match='calibration set is empty'):
         calibrate(quantised, [])
     with pytest.raises(UserError, match='asks for 3 images, but there are only 2'):
