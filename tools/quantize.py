@@ -38,7 +38,7 @@ def parse_args():
     parser.add_argument('--ranges', help='ranges.json of an earlier run, instead of calibrating')
     parser.add_argument('--calib-images', type=int, default=64)
     parser.add_argument('--calib-split', choices=('train', 'val', 'test'), default='train')
-    parser.add_argument('--calib-method', default='percentile',
+    parser.add_argument('--calib-method', default='max',
                         choices=('max', 'percentile', 'mse', 'entropy'))
     parser.add_argument('--score-images', type=int,
                         help='test images for AP, 0 for no AP (default: all)')

@@ -12,4 +12,4 @@ quantize = dict(
     ranges=None,
     calib_images=64,
     calib_split='train',
-    calib_method='percentile')
+    calib_method='max')

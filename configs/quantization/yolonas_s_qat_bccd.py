@@ -37,7 +37,7 @@ custom_hooks = [
         type='mmyolonas.QATHook',
         checkpoint='work_dirs/yolonas_s_bccd_640/epoch_6.pth',
         num_images=64,
-        method='percentile'),
+        method='max'),
     dict(type='mmyolonas.NonFiniteLossHook'),
     dict(type='mmyolonas.EpochSeedHook'),
 ]

@@ -20,7 +20,7 @@ STRIDES = dict(mse=8, entropy=32)
 def calibrate(quantised: QuantizedModel,
               batches: Iterable[Tensor],
               num_images: Optional[int] = None,
-              method: str = 'percentile',
+              method: str = 'max',
               percentile: float = 99.99) -> RangeTable:
     """Find the range of every tensor class from images, and load the ranges.
 
@@ -30,7 +30,7 @@ def calibrate(quantised: QuantizedModel,
         num_images (int, optional): Exact number of images to use; None for all.
         method (str): ``'max'``; ``'percentile'`` of the absolute values;
             ``'mse'`` (least squared error); ``'entropy'`` (least divergence).
-            Defaults to ``'percentile'``.
+            Defaults to ``'max'``.
         percentile (float): For ``'percentile'``, in 0..100. Defaults to 99.99,
             as in SuperGradients.
 

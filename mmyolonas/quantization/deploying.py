@@ -13,7 +13,7 @@ from mmyolonas.quantization.table import RangeTable
 from mmyolonas.utils import UserError, atomic_path
 
 SETTINGS: Dict[str, Any] = dict(plan=None, ranges=None, calib_images=64, calib_split='train',
-                                calib_method='percentile', headroom=False)
+                                calib_method='max', headroom=False)
 
 
 def check_settings(settings: Dict[str, Any]) -> Dict[str, Any]:

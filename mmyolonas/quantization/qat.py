@@ -114,14 +114,14 @@ class QATHook(Hook):
         ranges (str, optional): Table of ranges to take instead of calibrating.
         num_images (int): Calibration images. Defaults to 64.
         method (str): See :func:`mmyolonas.quantization.calibrate`. Defaults to
-            ``'percentile'``.
+            ``'max'``.
         split (str): Where the images are from, with the test pipeline.
             Defaults to ``'train'``.
     """
     priority = 'HIGH'
 
     def __init__(self, checkpoint: str, ranges: Optional[str] = None, num_images: int = 64,
-                 method: str = 'percentile', split: str = 'train') -> None:
+                 method: str = 'max', split: str = 'train') -> None:
         self.checkpoint = checkpoint
         self.ranges = ranges
         self.num_images = num_images
