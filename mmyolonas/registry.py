@@ -10,6 +10,7 @@ from mmengine.registry import DATASETS as ROOT_DATASETS
 from mmengine.registry import HOOKS as ROOT_HOOKS
 from mmengine.registry import LOOPS as ROOT_LOOPS
 from mmengine.registry import METRICS as ROOT_METRICS
+from mmengine.registry import MODEL_WRAPPERS as ROOT_MODEL_WRAPPERS
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as ROOT_OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.registry import OPTIM_WRAPPERS as ROOT_OPTIM_WRAPPERS
@@ -53,6 +54,7 @@ DATASETS = _child('dataset', ROOT_DATASETS, 'datasets')
 TRANSFORMS = _child('transform', ROOT_TRANSFORMS, 'datasets')
 METRICS = _child('metric', ROOT_METRICS, 'evaluation')
 HOOKS = _child('hook', ROOT_HOOKS, 'engine')
+MODEL_WRAPPERS = _child('model_wrapper', ROOT_MODEL_WRAPPERS, 'engine')
 LOOPS = _child('loop', ROOT_LOOPS, 'engine')
 OPTIMIZERS = _child('optimizer', ROOT_OPTIMIZERS, 'engine')
 OPTIM_WRAPPERS = _child('optim_wrapper', ROOT_OPTIM_WRAPPERS, 'engine')

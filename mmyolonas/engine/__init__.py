@@ -1,5 +1,5 @@
-"""Hooks, averaged models and optimizer wrappers for training."""
-from . import hooks, optimizers
+"""Hooks, averaged models, model and optimizer wrappers for training."""
+from . import hooks, model_wrappers, optimizers
 from .scheduled_ema import ScheduledEMA
 
-__all__ = ['ScheduledEMA', 'hooks', 'optimizers']
+__all__ = ['ScheduledEMA', 'hooks', 'model_wrappers', 'optimizers']

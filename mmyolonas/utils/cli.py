@@ -136,6 +136,30 @@ def prepare_run(cfg: Config, args: argparse.Namespace) -> None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = os.path.join('work_dirs', Path(args.config).stem)
+    use_processes(cfg)
+
+
+def use_processes(cfg: Config) -> None:
+    """Let several processes work where there is no accelerator.
+
+    mmengine's launchers, its model wrapper and PyTorch's synchronised batch
+    norm expect GPUs. Without any, the processes are connected through gloo
+    and the model is wrapped by :class:`mmyolonas.CPUDataParallel`, which also
+    does what ``sync_bn`` asks for. Elsewhere, and with one process, nothing
+    happens.
+
+    Args:
+        cfg (Config): With its ``launcher``; changed in place.
+    """
+    from mmyolonas.compat.processes import init_processes_on_cpu
+    from mmyolonas.engine.optimizers.auto_amp_optim_wrapper import has_accelerator
+    if cfg.get('launcher', 'none') == 'none' or has_accelerator():
+        return
+    init_processes_on_cpu(cfg.launcher, **cfg.get('env_cfg', {}).get('dist_cfg', {}))
+    sync_bn = cfg.pop('sync_bn', None) is not None
+    cfg.setdefault('model_wrapper_cfg', dict(
+        type='mmyolonas.CPUDataParallel', sync_bn=sync_bn,
+        find_unused_parameters=cfg.get('find_unused_parameters', False)))
 
 
 def apply_amp(cfg: Config, requested: bool = False) -> None:
