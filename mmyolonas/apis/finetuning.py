@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import shlex
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Optional
@@ -191,6 +192,9 @@ def train(task: Finetuning) -> Results:
         apply_resume(cfg, 'auto')
     check_data(cfg, ('train_dataloader', 'val_dataloader'))
     cfg.log_level = 'WARNING'  # mmengine would print the machine and the whole config
+    if 'visualizer' in cfg:
+        # of one name there is one in a process, and it would write to the first one's folder
+        cfg.visualizer.name = f'finetune_{time.time_ns()}'
     runner = build_runner(cfg)
     _show_progress(runner.logger)
     runner.train()
@@ -293,7 +297,7 @@ def _report_text(task: Finetuning, checkpoint: Path, reports: dict,
 
 
 def next_commands(task: Finetuning, threshold: Optional[float] = None) -> List[str]:
-    """Return the commands that draw predictions, export and quantise."""
+    """Return the commands that draw predictions, export, quantise, and complete the 8-bit file."""
     from mmyolonas.utils.cli import installed_config
     config, checkpoint = str(task.config), str(task.checkpoint())
     deploy = installed_config('mmyolonas::deploy/detection_onnxruntime_static.py').resolve()
@@ -309,7 +313,10 @@ def next_commands(task: Finetuning, threshold: Optional[float] = None) -> List[s
             command('tools/deploy.py', _short(deploy), config, checkpoint, image, '--work-dir',
                     task.work_dir / 'deployed'),
             command('tools/quantize.py', config, checkpoint, '--work-dir',
-                    task.work_dir / 'int8')]
+                    task.work_dir / 'int8'),
+            command('tools/deploy.py', _short(deploy), config, checkpoint, image, '--onnx',
+                    task.work_dir / 'int8' / 'int8.onnx', '--work-dir',
+                    task.work_dir / 'deployed_int8')]
 
 
 def _an_image(task: Finetuning) -> Path:

@@ -48,6 +48,7 @@ def test_from_folder_to_report(tmp_path, capsys):
     pictures = sorted(path.stem for path in (work / 'evaluation').glob('*.png'))
     assert {'confusion', 'threshold', 'classes', 'predictions', 'mistakes'} == set(pictures)
     assert all(cv2.imread(str(path)).std() > 3 for path in work.glob('*/*.png'))
+    assert len(list((work / 'train').glob('*/vis_data/scalars.json'))) == 1
     report = json.loads((work / 'evaluation' / 'report.json').read_text())
     assert list(report) == ['val'] and 0 < report['val']['threshold'] < 1
     # what it prints can be typed
@@ -83,7 +84,7 @@ def test_goes_on_after_a_kill(tmp_path, capsys):
     """kill -9 in the second epoch; the same command resumes and ends."""
     data = write_layout(tmp_path / 'data', 'coco', 8, 4)
     arguments = [data, *options(tmp_path)]
-    arguments[arguments.index('--epochs') + 1] = 3
+    arguments[arguments.index('--epochs') + 1] = 2
     arguments[arguments.index('--batch') + 1] = 2
     process = subprocess.Popen(
         [sys.executable, '-u', str(ROOT / TOOL), *map(str, arguments)], stdout=subprocess.PIPE,
@@ -97,13 +98,14 @@ def test_goes_on_after_a_kill(tmp_path, capsys):
             break
     assert process.wait() == -signal.SIGKILL, text
     train = tmp_path / 'wörk dir' / 'train'
-    assert (train / 'epoch_1.pth').exists() and not (train / 'epoch_3.pth').exists()
+    assert (train / 'epoch_1.pth').exists() and not (train / 'epoch_2.pth').exists()
     config = tmp_path / 'wörk dir' / 'config.py'
     config.write_text(config.read_text() + '# a change by hand\n')
     assert run_tool(TOOL, *arguments) == 0
     text = capsys.readouterr().out
     assert 'resumed epoch: 1' in text and 'Data: done before' in text
-    assert (train / 'epoch_3.pth').exists() and 'a change by hand' in config.read_text()
+    assert len(list(train.glob('*/vis_data/scalars.json'))) == 2
+    assert (train / 'epoch_2.pth').exists() and 'a change by hand' in config.read_text()
 
 
 def test_other_options_keep_the_earlier_training(tmp_path, capsys):
