@@ -1,12 +1,13 @@
 """Long work in stages: timed, resumable, with a summary at the end."""
 import json
+import os
 import re
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import write_json, write_text
@@ -144,7 +145,8 @@ def _show(value: Any) -> str:
     return f'{value:.4g}' if isinstance(value, float) else str(value)
 
 
-def run_tool(arguments: List[str], log: Path, show: str, cwd: Optional[Path] = None) -> None:
+def run_tool(arguments: List[str], log: Path, show: str,
+             cwd: Optional[Path] = None) -> Optional[float]:
     """Run a Python script, keep its whole output in a file and show some lines.
 
     Args:
@@ -153,6 +155,10 @@ def run_tool(arguments: List[str], log: Path, show: str, cwd: Optional[Path] = N
         show (str): Regular expression; the part of a line that it matches is
             shown.
         cwd (Path, optional): Folder to run in.
+
+    Returns:
+        float | None: The largest memory of the script's process in megabytes (not
+        of processes it started); None where the system does not tell.
 
     Raises:
         UserError: The script failed; the message has its last lines.
@@ -172,7 +178,7 @@ def run_tool(arguments: List[str], log: Path, show: str, cwd: Optional[Path] = N
                 match = pattern.search(line)
                 if match:
                     print(f'    {match[0].rstrip()}', flush=True)
-            code = process.wait()
+            code, peak = _wait(process)
         except BaseException:
             process.terminate()
             process.wait()
@@ -180,3 +186,33 @@ def run_tool(arguments: List[str], log: Path, show: str, cwd: Optional[Path] = N
     if code:
         raise UserError(f'{Path(arguments[0]).name} failed (exit code {code}); its output is in '
                         f'{log} and ends with:\n' + '\n'.join(tail))
+    return peak
+
+
+def _wait(process: subprocess.Popen) -> Tuple[int, Optional[float]]:
+    """Wait for a process; return its exit code and its largest memory in megabytes."""
+    if not hasattr(os, 'wait4'):
+        return process.wait(), None
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    # kilobytes, but bytes on macOS
+    unit = 1e6 if sys.platform == 'darwin' else 1e3
+    return process.returncode, round(usage.ru_maxrss / unit, 1)
+
+
+def best_checkpoint(work_dir: Path) -> Path:
+    """Return the checkpoint that was best in the validations of a training.
+
+    Raises:
+        UserError: There is none.
+    """
+    found = sorted(Path(work_dir).glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise UserError(f'no checkpoint was validated in {work_dir}.')
+    return found[-1]
+
+
+def last_metrics(work_dir: Path) -> Dict[str, float]:
+    """Return the metrics of the last call of ``tools/test.py`` with a work folder."""
+    newest = max(Path(work_dir).glob('*/*.json'), key=lambda path: path.stat().st_mtime)
+    return json.loads(newest.read_text())
