@@ -17,7 +17,7 @@ from tests.tiny import model_config
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 DETECTION = sorted(p.relative_to(CONFIGS).as_posix() for folder in ('yolonas', 'swap')
                    for p in (CONFIGS / folder).glob('*.py'))
-SIZES = {640: 96, 636: 92, 320: 96, 256: 96, 240: 96, 192: 96}
+SIZES = {640: 96, 636: 92, 512: 96, 480: 96, 320: 96, 256: 96, 240: 96, 192: 96}
 
 
 def load(name):
