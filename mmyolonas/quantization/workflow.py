@@ -230,7 +230,7 @@ class Workflow:
             choice = problem.fastest(limit)
         lost = float_ap - self.score(choice.groups, 'selective', judged=True).ap
         plan = make_plan(self.variants, choice, problem, sensitivity, self.runtime,
-                         self.headroom)
+                         self.headroom, limit - choice.ap_loss)
         plan.numbers = dict(budget_ap=budget, predicted_ap_loss=choice.ap_loss,
                             predicted_ms=choice.latency, verified_ap_loss=lost,
                             within_budget=bool(lost <= budget))
@@ -240,8 +240,18 @@ class Workflow:
 
 
 def make_plan(variants: Variants, choice: Choice, problem: ChoiceProblem,
-              sensitivity: Sensitivity, runtime: str, headroom: bool) -> Plan:
-    """Return a choice as a plan with a reason for each group."""
+              sensitivity: Sensitivity, runtime: str, headroom: bool, room: float) -> Plan:
+    """Return a choice as a plan with a reason for each group.
+
+    Args:
+        variants (Variants): Files.
+        choice (Choice): What was chosen.
+        problem (ChoiceProblem): What it was chosen from.
+        sensitivity (Sensitivity): Costs of the groups.
+        runtime (str): Runtime of the plan.
+        headroom (bool): See :func:`mmyolonas.quantization.insert_qdq`.
+        room (float): Points of AP that the choice leaves of its budget.
+    """
     entries, chosen = [], set(choice.groups)
     for group in variants.groups:
         name = group.name
@@ -254,6 +264,7 @@ def make_plan(variants: Variants, choice: Choice, problem: ChoiceProblem,
         if name in chosen:
             entries.append(PlanEntry(name, 'int8', f'worth it: {rate}', loss, gain))
         else:
-            why = 'slower in 8 bit' if gain <= 0 else 'too dear'
+            why = ('slower in 8 bit' if gain <= 0 else 'too dear' if loss > room else
+                   'switching costs more than it gains')
             entries.append(PlanEntry(name, 'float', f'{why}: {rate}', loss, gain))
     return Plan(entries, runtime, headroom=headroom)
