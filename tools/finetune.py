@@ -40,7 +40,7 @@ def parse_args():
     parser.add_argument('--batch', type=int, help='images of a step (default: by the number of '
                         'images and the memory)')
     parser.add_argument('--flip', choices=('auto', 'both', 'horizontal', 'none'), default='auto',
-                        help='how images may be mirrored (default: by a look at them)')
+                        help='how images may be mirrored (default: by where the objects are)')
     parser.add_argument('--lr', type=float, help='highest learning rate (default: by batch size, '
                         'model and --pretrained)')
     parser.add_argument('--seed', type=int, default=0, help='of weights, order and augmentation')

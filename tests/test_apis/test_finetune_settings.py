@@ -7,21 +7,21 @@ from mmengine.config import Config
 
 from mmyolonas.apis.finetune_config import base_model, config_text
 from mmyolonas.apis.finetune_settings import FinetuneOptions, choose_settings
-from mmyolonas.datasets.coco_split import CocoSplit
+from mmyolonas.datasets.box_table import box_table
+from mmyolonas.datasets.coco_split import CocoSplit, data_classes
+from mmyolonas.datasets.layouts import read_layout
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.memory import available_memory, saved_bytes_per_pixel, training_memory
 from tests import tiny
 from tests.conftest import ROOT
 
 
-def make_report(images=205, size=(640, 480), side=60., classes=('a1', 'b1', 'c1'), light=0.):
+def make_report(images=205, size=(640, 480), side=60., classes=('a1', 'b1', 'c1')):
     """Return what the rules read of a report on data."""
     rng = np.random.default_rng(0)
-    thumbnails = rng.normal(120, 10, (images, 16, 16))
-    thumbnails[:, :8] += light + rng.normal(0, 20, (images, 1, 1))
     corners = rng.uniform(0, np.array(size) - side, (images, 2))
     part = SimpleNamespace(
-        scanned=[SimpleNamespace(thumbnail=thumbnail) for thumbnail in thumbnails], bad_images=[],
+        scanned=[None] * images, bad_images=[],
         sizes=np.tile(np.array(size, float), (images, 1)),
         table=SimpleNamespace(boxes=np.hstack([corners, corners + side]),
                               images=np.arange(images)))
@@ -101,14 +101,29 @@ def test_batch_rate_and_schedule():
 
 def test_mirroring():
     assert choose().flip == 'both'
-    assert choose(make_report(light=30)).flip == 'horizontal'
     assert choose(make_report(images=5)).flip == 'horizontal'  # too few to tell
     assert choose(make_report(classes=('turn left', 'stop'))).flip == 'none'
     assert choose(make_report(classes=('1', '2', 'x'))).flip == 'none'
     assert choose(flip='horizontal').flip == 'horizontal'
     low = make_report()
-    low.splits['train'].table.boxes[:, 1::2] = (400, 460)
+    low.splits['train'].table.boxes[:, 1::2] += 45  # a third of their deviation
     assert choose(low).flip == 'horizontal'
+
+
+def test_real_data(data_root):
+    """The cells get the recipe of their config; photographs are not turned upside down."""
+    flips = {}
+    for name in ('bccd', 'tinycoco'):
+        splits = read_layout(data_root / name).splits
+        classes = data_classes(splits.values())
+        parts = {part: SimpleNamespace(
+            scanned=split.paths, bad_images=[], table=box_table(split, classes),
+            sizes=np.array([(i['width'], i['height']) for i in split.data['images']], float))
+            for part, split in splits.items()}
+        settings = choose(SimpleNamespace(splits=parts, classes=classes))
+        flips[name] = settings.flip, settings.fit_scale, settings.steps
+    assert flips['bccd'] == ('both', (320, 240), 1530)
+    assert flips['tinycoco'][0] == 'horizontal'
 
 
 def test_config_of_other_choices(tmp_path):
