@@ -1,6 +1,7 @@
 """What every test starts from: fixed seeds, no default scope, no display."""
 import os
 import random
+from importlib.util import find_spec
 from pathlib import Path
 
 os.environ.setdefault('MPLBACKEND', 'Agg')
@@ -11,6 +12,38 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+#: What `make env` installs and the other environments may lack.
+OPTIONAL = ('mmdeploy', 'mmdeploy_runtime', 'mmpose', 'modelopt', 'openvino', 'optuna',
+            'tensorrt_rtx', 'xtcocotools')
+
+
+def skip_if_lacking(error) -> None:
+    """Skip a test that failed because an optional package is not installed."""
+    while error is not None:
+        package = (getattr(error, 'name', None) or '').split('.')[0]
+        if isinstance(error, ImportError) and package in OPTIONAL and find_spec(package) is None:
+            pytest.skip(f'needs {package}, which is not in this environment')
+        error = error.__cause__ or error.__context__
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item):
+    try:
+        return (yield)
+    except Exception as error:
+        skip_if_lacking(error)
+        raise
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    try:
+        return (yield)
+    except Exception as error:
+        skip_if_lacking(error)
+        raise
 
 
 @pytest.fixture(autouse=True)
