@@ -10,13 +10,10 @@ from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.logging import print_log
-from mmengine.model import revert_sync_batchnorm
-from torch import nn
 
 from mmyolonas.apis.prediction import Prediction
-from mmyolonas.utils.building import build_model, set_scope, switch_to_deploy
-from mmyolonas.utils.checkpoint_match import check_match, match_state, state_of
-from mmyolonas.utils.cli import check_checkpoint, load_config
+from mmyolonas.utils.building import load_model, set_scope, switch_to_deploy
+from mmyolonas.utils.cli import load_config
 from mmyolonas.utils.errors import UserError
 from mmyolonas.visualization import draw_boxes, draw_poses, make_palette
 
@@ -75,7 +72,7 @@ class Predictor:
         self.is_pose = 'head' in self.cfg.model  # detectors have a bbox_head or a roi_head
         _apply_options(self.cfg.model.setdefault('test_cfg', {}), self.options, self.is_pose)
         self.device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
-        self.model, meta = _load_model(self.cfg, checkpoint)
+        self.model, meta = load_model(self.cfg, checkpoint)
         if fuse:
             switch_to_deploy(self.model)
         self.model.eval().to(self.device)
@@ -177,31 +174,6 @@ def _num_classes(model: dict) -> Optional[int]:
     """Return the number of classes of a detector's config, of one or two stages."""
     head = model.get('bbox_head') or model.get('roi_head', {}).get('bbox_head') or {}
     return (head[0] if isinstance(head, (list, tuple)) else head).get('num_classes')
-
-
-def _load_model(cfg: Config, path: str) -> Tuple[nn.Module, dict]:
-    """Return the model with a checkpoint's weights, and the checkpoint's meta."""
-    checkpoint = torch.load(check_checkpoint(path), map_location='cpu')
-    state = state_of(checkpoint, path)
-    cfg.model.pop('init_cfg', None)
-    if 'init_cfg' in cfg.model.get('backbone', {}):
-        cfg.model.backbone.init_cfg = None  # would be overwritten at once
-    model = revert_sync_batchnorm(build_model(cfg))
-    if any('.rbr_reparam.' in key for key in state) and not any('.branch_3x3.' in key
-                                                              for key in state):
-        switch_to_deploy(model)  # the checkpoint is fused already
-    match = match_state(model.state_dict(), state)
-    check_match(match, path)
-    if match.classes:
-        layer = match.classes[0]
-        raise UserError(
-            f'{path} has another number of classes or key points than the config: {layer} has '
-            f'{len(state[layer])} outputs there, {len(model.state_dict()[layer])} in the model.')
-    if match.missing:
-        raise UserError(f'{path} lacks {len(match.missing)} tensors of the model, for example '
-                        f'{match.missing[0]}; it is not a complete checkpoint of this model.')
-    model.load_state_dict(state, strict=False)
-    return model, checkpoint.get('meta') or {}
 
 
 def _warn_of_preprocessing(cfg: Config, meta: dict) -> None:

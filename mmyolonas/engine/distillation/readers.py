@@ -77,6 +77,7 @@ class DenseHeadReader:
         self.levels = [own.index(stride) for stride in strides]
         self.strides = tuple(strides)
         self.reg_max = reg_max
+        self.comparable = False  # set by the check
         self.check()
 
     def __call__(self, inputs: Tensor) -> TeacherOutputs:
@@ -89,7 +90,7 @@ class DenseHeadReader:
         return TeacherOutputs(
             scores=torch.cat(scores, dim=1),
             boxes=torch.cat(boxes, dim=1),
-            bbox_dists=dists if self._comparable(outs) else None,
+            bbox_dists=dists if self.comparable else None,
             feats=[feats[index] for index in self.levels])
 
     def _decode(self, outs: Sequence[List[Tensor]]) -> List[Tuple[Tensor, Tensor]]:
@@ -154,6 +155,8 @@ class DenseHeadReader:
     def check(self, size: int = 128) -> None:
         """Compare the best box and score with what the head predicts by itself.
 
+        Also finds out whether its distributions compare.
+
         Args:
             size (int): Side length of a random image, a multiple of every
                 stride. Defaults to 128.
@@ -182,6 +185,7 @@ class DenseHeadReader:
         if not same.any():
             raise UserError(f'DistillationHook: a {name} cannot be a teacher, it scores or '
                             "decodes its boxes in another way than mmdet's base class.")
+        self.comparable = self._comparable(outs)
 
 
 def stride_numbers(head: nn.Module) -> List[int]:
