@@ -14,12 +14,13 @@ import onnx
 from scipy.optimize import nnls
 
 from mmyolonas.quantization.groups import group_name
+from mmyolonas.quantization.kernels import profile_kernels
 from mmyolonas.quantization.sessions import measure
 from mmyolonas.quantization.variants import Variants
 from mmyolonas.utils import UserError, track, write_json
 
 REST = 'rest'
-_SUFFIX = re.compile(r'(?:_kernel_time|_token_\d+|_nchwc|_quant)+$')
+_SUFFIX = re.compile(r'(?:_token_\d+|_nchwc|_quant)+$')
 
 
 @dataclass
@@ -152,54 +153,14 @@ def profile(variants: Variants, names: Sequence[str], repeats: int = 20) -> Dict
     os.close(handle)
     try:
         onnx.save(variants.make(names), path)
-        kernels = (_profile_openvino if variants.runtime == 'openvino' else
-                   _profile_onnxruntime)(path, image, variants.num_threads, repeats)
+        kernels = profile_kernels(path, image, variants.runtime, variants.num_threads, repeats)
     finally:
         os.unlink(path)
     owners = _owners(variants)
     times: Dict[str, float] = defaultdict(float)
-    for name, value in kernels.items():
-        times[_owner(name, owners)] += value
+    for kernel in kernels:
+        times[_owner(kernel.name, owners)] += kernel.ms
     return dict(times)
-
-
-def _profile_onnxruntime(path: str, image: np.ndarray, num_threads: int,
-                         repeats: int) -> Dict[str, float]:
-    import onnxruntime as ort
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = num_threads
-    options.log_severity_level = 3
-    options.enable_profiling = True
-    options.profile_file_prefix = path
-    session = ort.InferenceSession(path, options, providers=['CPUExecutionProvider'])
-    for _ in track(range(repeats), 'profile'):
-        session.run(None, {session.get_inputs()[0].name: image})
-    log = session.end_profiling()
-    try:
-        events = json.loads(Path(log).read_text())
-    finally:
-        os.unlink(log)
-    times: Dict[str, List[float]] = defaultdict(list)
-    for event in events:
-        if event.get('cat') == 'Node' and event['name'].endswith('_kernel_time'):
-            times[event['name']].append(event['dur'] / 1e3)
-    return {name: min(values[1:] or values) for name, values in times.items()}
-
-
-def _profile_openvino(path: str, image: np.ndarray, num_threads: int,
-                      repeats: int) -> Dict[str, float]:
-    import openvino
-    request = openvino.Core().compile_model(path, 'CPU', {
-        'PERFORMANCE_HINT': 'LATENCY', 'INFERENCE_NUM_THREADS': num_threads,
-        'INFERENCE_PRECISION_HINT': 'f32', 'PERF_COUNT': True}).create_infer_request()
-    times: Dict[str, float] = {}
-    for step in track(range(repeats), 'profile'):
-        request.infer([image])
-        for info in request.profiling_info:
-            value = info.real_time.total_seconds() * 1e3
-            if step and value:
-                times[info.node_name] = min(value, times.get(info.node_name, value))
-    return times
 
 
 def _owners(variants: Variants) -> Dict[str, str]:

@@ -1,0 +1,123 @@
+"""How long each kernel of a file takes, by the runtime's own profile."""
+import json
+import os
+import tempfile
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Callable, Dict, List
+
+import numpy as np
+import onnx
+
+from mmyolonas.utils import UserError, track
+
+
+@dataclass
+class Kernel:
+    """One step of a file as a runtime executes it.
+
+    Args:
+        name (str): The runtime's name for it.
+        ms (float): Shortest time in milliseconds; 0 if it was not executed.
+        kind (str): Type of the node the runtime made.
+        nodes (list[str]): Nodes and tensors of the file it stands for, as far as
+            the runtime tells.
+        sources (list[str]): Names of the kernels whose results it reads.
+    """
+    name: str
+    ms: float
+    kind: str = ''
+    nodes: List[str] = field(default_factory=list)
+    sources: List[str] = field(default_factory=list)
+
+
+def profile_kernels(path: str, image: np.ndarray, runtime: str, num_threads: int = 2,
+                    repeats: int = 20) -> List[Kernel]:
+    """Return the kernels of an ONNX file.
+
+    The shortest of ``repeats`` runs counts for each: what else runs on the machine
+    can only add.
+
+    Args:
+        path (str): ONNX file.
+        image (ndarray): Network input.
+        runtime (str): ``'onnxruntime'`` or ``'openvino'``.
+        num_threads (int): Threads. Defaults to 2.
+        repeats (int): Runs. Defaults to 20.
+
+    Raises:
+        UserError: Another runtime.
+    """
+    profilers: Dict[str, Callable[..., List[Kernel]]] = dict(
+        onnxruntime=_profile_onnxruntime, openvino=_profile_openvino)
+    if runtime not in profilers:
+        raise UserError(f'kernels of {runtime} cannot be timed here; choose one of '
+                        f'{", ".join(profilers)}.')
+    return profilers[runtime](path, image, num_threads, repeats)
+
+
+def _profile_onnxruntime(path: str, image: np.ndarray, num_threads: int,
+                         repeats: int) -> List[Kernel]:
+    import onnxruntime as ort
+    with tempfile.TemporaryDirectory() as folder:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = num_threads
+        options.log_severity_level = 3
+        options.enable_profiling = True
+        options.profile_file_prefix = os.path.join(folder, 'profile')
+        options.optimized_model_filepath = os.path.join(folder, 'optimised.onnx')
+        session = ort.InferenceSession(path, options, providers=['CPUExecutionProvider'])
+        for _ in track(range(repeats), 'profile'):
+            session.run(None, {session.get_inputs()[0].name: image})
+        with open(session.end_profiling(), encoding='utf-8') as file:
+            events = json.load(file)
+        graph = onnx.load(options.optimized_model_filepath, load_external_data=False).graph
+    times: Dict[str, List[float]] = defaultdict(list)
+    for event in events:
+        if event.get('cat') == 'Node' and event['name'].endswith('_kernel_time'):
+            times[event['name'][:-len('_kernel_time')]].append(event['dur'] / 1e3)
+    producers = {name: node.name for node in graph.node for name in node.output}
+    kernels = [Kernel(node.name, 0., node.op_type, [node.name],
+                      [producers[name] for name in node.input if name in producers])
+               for node in graph.node]
+    known = {kernel.name: kernel for kernel in kernels}
+    for name, values in times.items():
+        if name not in known:  # nodes without a name are called by type and place
+            kernels.append(Kernel(name, 0., name.rpartition('_')[0], [name]))
+        known.get(name, kernels[-1]).ms = min(values[1:] or values)
+    return kernels
+
+
+def _profile_openvino(path: str, image: np.ndarray, num_threads: int,
+                      repeats: int) -> List[Kernel]:
+    import openvino
+    compiled = openvino.Core().compile_model(path, 'CPU', {
+        'PERFORMANCE_HINT': 'LATENCY', 'INFERENCE_NUM_THREADS': num_threads,
+        'INFERENCE_PRECISION_HINT': 'f32', 'PERF_COUNT': True})
+    request = compiled.create_infer_request()
+    times: Dict[str, float] = {}
+    for step in track(range(repeats), 'profile'):
+        request.infer([image])
+        for info in request.profiling_info:
+            value = info.real_time.total_seconds() * 1e3
+            if step and value:
+                times[info.node_name] = min(value, times.get(info.node_name, value))
+    kernels = []
+    for node in compiled.get_runtime_model().get_ordered_ops():
+        info = node.get_rt_info()
+        name = node.get_friendly_name()
+        sources = [value.get_source_output().get_node() for value in node.inputs()]
+        kernels.append(Kernel(
+            name, times.pop(name, 0.), _text(info, 'layerType'),
+            [name, *filter(None, _text(info, 'originalLayersNames').split(','))],
+            [source.get_friendly_name() for source in sources
+             if _text(source.get_rt_info(), 'layerType') != 'Const']))
+    kernels.extend(Kernel(name, value, '', [name]) for name, value in times.items())
+    return kernels
+
+
+def _text(info: Dict, key: str) -> str:
+    if key not in info:
+        return ''
+    value = info[key]
+    return str(getattr(value, 'value', value))

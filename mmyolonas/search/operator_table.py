@@ -1,0 +1,367 @@
+"""Latency of a network as the sum of its operators, measured on one machine."""
+import json
+import warnings
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple, Union
+
+import numpy as np
+from scipy.optimize import nnls
+from torch import nn
+
+from mmyolonas.search.machine import describe_machine
+from mmyolonas.search.operator_model import KindModel, OperatorModel
+from mmyolonas.search.operators import Operator, boundary_operators, sides
+from mmyolonas.utils import UserError, track, write_text
+from mmyolonas.utils.files import PathLike
+from mmyolonas.utils.journal import Journal
+
+FORMAT = 'mmyolonas-operators/1'
+#: Parts into which networks are divided to see how well a table predicts others.
+FOLDS = 5
+Network = Sequence[Operator]
+Model = Union[nn.Module, Callable[[], nn.Module]]
+
+
+@dataclass
+class NetworkRecord:
+    """What was measured of one network in one precision.
+
+    Args:
+        name (str): Name of the network.
+        input_size (list[int]): Height and width.
+        precision (str): Precision.
+        median (float): Milliseconds of the whole, median of the runs.
+        best (float): Shortest run.
+        times (list): Place in the table's operators, and milliseconds, of each.
+        rest (float): Milliseconds of kernels that belong to no operator.
+    """
+    name: str
+    input_size: List[int]
+    precision: str
+    median: float
+    best: float
+    times: List[Tuple[int, float]]
+    rest: float = 0.
+
+
+@dataclass
+class Accuracy:
+    """How well times are predicted.
+
+    Args:
+        spearman (float): Rank correlation of predicted and measured times.
+        error (float): Mean of the relative errors, 0.1 for 10 %.
+        bias (float): Mean of predicted over measured, less 1.
+        networks (int): How many networks.
+    """
+    spearman: float
+    error: float
+    bias: float
+    networks: int
+
+
+@dataclass
+class _Fit:
+    """Model of one precision: operators, and from their sum to the whole."""
+    model: OperatorModel
+    whole: List[float]
+    accuracy: Optional[Accuracy] = None
+    exact: Dict[Operator, float] = field(default_factory=dict)
+
+
+class OperatorTable:
+    """Times of operators on a target, and what follows for a network.
+
+    Args:
+        target (str): ``'onnxruntime'``, ``'openvino'`` or ``'tensorrt'``.
+        machine (dict): What it was measured on; see
+            :func:`mmyolonas.search.machine.describe_machine`.
+        networks (list[NetworkRecord]): Measurements.
+        operators (list[Operator]): Operators, which ``networks`` count.
+    """
+
+    def __init__(self, target: str, machine: Dict[str, Any],
+                 networks: Optional[List[NetworkRecord]] = None,
+                 operators: Optional[List[Operator]] = None) -> None:
+        self.target = target
+        self.machine = dict(machine)
+        self.networks = list(networks or ())
+        self.operators = list(operators or ())
+        self._places = {operator: place for place, operator in enumerate(self.operators)}
+        self._fits: Dict[str, _Fit] = {}
+        self._known: Dict[str, Dict[str, Any]] = {}
+
+    # ------------------------------------------------------------- prediction
+    @property
+    def precisions(self) -> List[str]:
+        """list[str]: What was measured."""
+        return sorted({record.precision for record in self.networks})
+
+    def predict(self, operators: Network, precision: str = 'fp32') -> float:
+        """Return the latency of a network in milliseconds.
+
+        Args:
+            operators (Sequence[Operator]): Of :func:`mmyolonas.search.operators.operators`.
+            precision (str): ``'fp32'``, ``'int8'`` or, for TensorRT, ``'fp16'``. INT8
+                is full INT8 with float predictions, switching included.
+
+        Raises:
+            UserError: Nothing was measured in this precision.
+        """
+        return float(self.predict_many([operators], precision)[0])
+
+    def predict_many(self, networks: Sequence[Network], precision: str = 'fp32') -> np.ndarray:
+        """Return the latencies of networks in milliseconds; see :meth:`predict`."""
+        return self._predict(networks, self._fit_of(precision), precision)
+
+    def operator_ms(self, operator: Operator, precision: str = 'fp32') -> float:
+        """Return the time of an operator: measured, else interpolated."""
+        return float(self._operator_times([operator], self._fit_of(precision))[0])
+
+    def accuracy(self, precision: str = 'fp32') -> Optional[Accuracy]:
+        """Return how well networks left out of the fit were predicted (cross-validation).
+
+        None if there are fewer than ten.
+        """
+        return self._fit_of(precision).accuracy
+
+    @staticmethod
+    def _operator_times(operators: Sequence[Operator], fit: _Fit) -> np.ndarray:
+        times = fit.model.predict(operators)
+        for place, operator in enumerate(operators):
+            times[place] = fit.exact.get(operator, times[place])
+        return times
+
+    @classmethod
+    def _sums(cls, networks: Sequence[Network], fit: _Fit, precision: str) -> np.ndarray:
+        """Return (N, 3): 1, number of operators, sum of their times."""
+        if precision == 'int8':
+            networks = [[*network, *boundary_operators(network)] for network in networks]
+        unique = {op: place for place, op in enumerate({op for net in networks for op in net})}
+        times = cls._operator_times(list(unique), fit)
+        return np.array([[1., len(network), times[[unique[op] for op in network]].sum()]
+                         for network in networks]).reshape(-1, 3)
+
+    @classmethod
+    def _predict(cls, networks: Sequence[Network], fit: _Fit, precision: str) -> np.ndarray:
+        return cls._sums(networks, fit, precision) @ np.asarray(fit.whole)
+
+    # ---------------------------------------------------------------- fitting
+    def _fit_of(self, precision: str) -> _Fit:
+        if precision not in self.precisions:
+            raise UserError(f'the table was measured in {", ".join(self.precisions) or "nothing"},'
+                            f' not in {precision}; measure it again with that precision.')
+        if precision not in self._fits:
+            self._fits[precision] = self._fit(precision)
+        return self._fits[precision]
+
+    def _records(self, precision: str) -> List[NetworkRecord]:
+        return [record for record in self.networks if record.precision == precision]
+
+    def _fit(self, precision: str) -> _Fit:
+        """Fit all measurements of a precision, or take what was fitted before."""
+        records = self._records(precision)
+        known = self._known.get(precision)
+        if known is not None and known['networks'] == len(records):
+            fit = self._operators_fit(records, known['kinds'])
+            fit.whole, fit.accuracy = known['whole'], known['accuracy']
+            return fit
+        fit = self._operators_fit(records)
+        out_of_fold = self._out_of_fold(records, fit)
+        measured = np.array([record.median for record in records])
+        sums = self._sums([self.network(r) for r in records], fit, '')
+        if out_of_fold is not None:
+            # what other networks see: interpolated times rather than exact ones
+            sums = out_of_fold
+        fit.whole = nnls(sums / measured[:, None], np.ones(len(measured)))[0].tolist()
+        if out_of_fold is not None:
+            fit.accuracy = accuracy(out_of_fold @ np.array(fit.whole), measured)
+        return fit
+
+    def _operators_fit(self, records: Sequence[NetworkRecord],
+                       kinds: Optional[Dict[str, KindModel]] = None) -> _Fit:
+        """Fit the operators of some networks, with known models of the kinds if given."""
+        times: Dict[Operator, List[float]] = {}
+        for record in records:
+            for place, value in record.times:
+                times.setdefault(self.operators[place], []).append(value)
+        exact = {operator: float(np.median(values)) for operator, values in times.items()}
+        samples = {op: (value, len(times[op])) for op, value in exact.items()}
+        model = OperatorModel(
+            {kind: KindModel(known.rates, known.scales, known.signal, known.noise)
+             for kind, known in (kinds or {}).items()})
+        return _Fit(model.fit(samples), [0., 0., 1.], exact=exact)
+
+    def _out_of_fold(self, records: Sequence[NetworkRecord], fit: _Fit) -> Optional[np.ndarray]:
+        """Return :meth:`_sums` of each network by a fit to the others."""
+        if len(records) < 2 * FOLDS:
+            return None
+        sums = np.zeros((len(records), 3))
+        folds = np.random.default_rng(0).permutation(len(records)) % FOLDS
+        for fold in range(FOLDS):
+            part = self._operators_fit([r for r, f in zip(records, folds) if f != fold],
+                                       fit.model.kinds)
+            chosen = np.flatnonzero(folds == fold)
+            sums[chosen] = self._sums([self.network(records[i]) for i in chosen], part, '')
+        return sums
+
+    def network(self, record: NetworkRecord) -> List[Operator]:
+        """Return the operators of a measured network, boundaries included."""
+        return [self.operators[place] for place, _ in record.times]
+
+    # ------------------------------------------------------------------ files
+    def add(self, name: str, input_size: Sequence[int], precision: str, median: float,
+            best: float, times: Sequence[Tuple[Operator, float]], rest: float = 0.) -> None:
+        """Take in the measurement of a network."""
+        rows = []
+        for operator, value in times:
+            if operator not in self._places:
+                self._places[operator] = len(self.operators)
+                self.operators.append(operator)
+            rows.append((self._places[operator], round(value, 5)))
+        self.networks.append(NetworkRecord(name, list(input_size), precision, median, best, rows,
+                                           rest))
+        self._fits.clear()
+
+    def save(self, path: PathLike) -> None:
+        """Write the table, with what was fitted, as JSON, atomically."""
+        fits = {}
+        for precision in self.precisions:
+            fit = self._fit_of(precision)
+            fits[precision] = dict(
+                networks=len(self._records(precision)), whole=fit.whole,
+                accuracy=fit.accuracy and asdict(fit.accuracy),
+                kinds={kind: dict(rates=m.rates, scales=m.scales, signal=m.signal, noise=m.noise)
+                       for kind, m in fit.model.kinds.items()})
+        data = dict(format=FORMAT, target=self.target, machine=self.machine, fits=fits,
+                    operators=[operator.row() for operator in self.operators],
+                    networks=[asdict(record) for record in self.networks])
+        write_text(path, json.dumps(data) + '\n')
+
+    @classmethod
+    def load(cls, path: PathLike, num_threads: Optional[int] = None,
+             warn: bool = True) -> 'OperatorTable':
+        """Read a table.
+
+        Args:
+            path (str | Path): File of :meth:`save`.
+            num_threads (int, optional): Threads that are wanted; None for those of
+                the table.
+            warn (bool): Whether to warn if it was measured on another machine, with
+                another version of the runtime or another number of threads.
+
+        Raises:
+            UserError: No such file, or it is no table of operators.
+        """
+        try:
+            data = json.loads(Path(path).read_text(encoding='utf-8'))
+            if not isinstance(data, dict) or data.get('format') != FORMAT:
+                raise UserError(f'{path} is no table of operator latencies; '
+                                'tools/search.py latency writes one.')
+            table = cls(data['target'], data['machine'],
+                        [NetworkRecord(**record) for record in data['networks']],
+                        [Operator(*row) for row in data['operators']])
+            for precision, known in data['fits'].items():
+                known['kinds'] = {k: KindModel(**m) for k, m in known['kinds'].items()}
+                known['accuracy'] = known['accuracy'] and Accuracy(**known['accuracy'])
+                table._known[precision] = known
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UserError(f'{path} is no table of operator latencies ({error}).') from error
+        if warn:
+            table.warn_elsewhere(str(path), num_threads)
+        return table
+
+    def warn_elsewhere(self, source: str = 'the table',
+                       num_threads: Optional[int] = None) -> None:
+        """Warn in one line if this is not the machine of the measurement."""
+        here = describe_machine(self.target, num_threads or self.machine.get('num_threads', 1))
+        differ = [f'{key} {self.machine.get(key)} (here {here[key]})'
+                  for key in ('cpu', 'gpu', 'runtime_version', 'num_threads')
+                  if self.machine.get(key) != here[key]]
+        if differ:
+            warnings.warn(f'{source} was measured elsewhere: {", ".join(differ)}; its times hold '
+                          'there, not here.', stacklevel=3)
+
+
+def accuracy(predicted: Sequence[float], measured: Sequence[float]) -> Accuracy:
+    """Compare predicted and measured times."""
+    from scipy.stats import spearmanr
+    ratio = np.asarray(predicted) / np.asarray(measured)
+    return Accuracy(float(spearmanr(predicted, measured)[0]), float(np.abs(ratio - 1).mean()),
+                    float(ratio.mean() - 1), len(ratio))
+
+
+def measure_table(models: Iterable[Tuple], target: str = 'onnxruntime',
+                  precisions: Sequence[str] = ('fp32', 'int8'),
+                  input_size: Union[int, Sequence[int]] = 320, num_threads: int = 1,
+                  path: PathLike = 'operators.json', repeats: int = 20) -> OperatorTable:
+    """Measure networks and write the table of their operators.
+
+    Stopped at any moment, the same call goes on behind the last network that was
+    complete; a finished table is extended by networks it does not have.
+
+    Args:
+        models (Iterable[tuple]): Name and model (or a function that builds it, called
+            if it is not measured yet), optionally followed by the input size.
+        target (str): ``'onnxruntime'``, ``'openvino'`` or ``'tensorrt'``.
+        precisions (Sequence[str]): ``'fp32'``, ``'int8'`` or, for TensorRT, ``'fp16'``.
+        input_size (int | Sequence[int]): For models without one of their own.
+        num_threads (int): Threads of the runtime. Defaults to 1.
+        path (str | Path): Table to write; unfinished work is in ``<path>.journal``.
+        repeats (int): Runs of each network. Defaults to 20.
+
+    Returns:
+        OperatorTable: The table.
+
+    Raises:
+        UserError: The target cannot be measured here, or ``path`` is something else or
+            was measured elsewhere.
+    """
+    from mmyolonas.search.operator_timing import check_target, export_network, time_network
+    check_target(target, precisions)
+    table = _table_to_extend(Path(path), target, num_threads)
+    header = dict(format=FORMAT, repeats=repeats, target=target, precisions=list(precisions),
+                  machine={k: v for k, v in table.machine.items() if k != 'date'})
+    with Journal(f'{path}.journal', header) as journal:
+        for line in list(journal):
+            _take(table, line)
+        done = {(record.name, *record.input_size) for record in table.networks}
+        for name, model, *size in track(list(models), f'{target} operators'):
+            pair = sides(size[0] if size else input_size)
+            if (name, *pair) in done:
+                continue
+            model = model if isinstance(model, nn.Module) else model()
+            times = time_network(export_network(model, pair), target, precisions, num_threads,
+                                 repeats)
+            line = dict(name=name, input_size=list(pair), precisions={
+                key: dict(median=value.total.median, best=value.total.best, rest=value.rest,
+                          times=[[op.row(), round(ms, 5)] for op, ms in value.operators])
+                for key, value in times.items()})
+            journal.write(line)
+            _take(table, line)
+        table.save(path)
+        journal.remove()
+    return table
+
+
+def _take(table: OperatorTable, line: Dict[str, Any]) -> None:
+    """Add a line of the journal to a table."""
+    for precision, found in line['precisions'].items():
+        times = [(Operator(*row), ms) for row, ms in found['times']]
+        table.add(line['name'], line['input_size'], precision, found['median'], found['best'],
+                  times, found['rest'])
+
+
+def _table_to_extend(path: Path, target: str, num_threads: int) -> OperatorTable:
+    """Return the table at ``path``, or an empty one of this machine."""
+    machine = describe_machine(target, num_threads)
+    if not path.exists():
+        return OperatorTable(target, machine)
+    table = OperatorTable.load(path, warn=False)
+    differ = [key for key in machine if key not in ('date', 'system') and
+              table.machine.get(key) != machine[key]]
+    if table.target != target or differ:
+        raise UserError(f'{path} holds times of {table.target} measured with another '
+                        f'{", ".join(differ) or "target"}; give another file.')
+    return table
