@@ -40,8 +40,11 @@ def free_port() -> str:
         return str(server.getsockname()[1])
 
 
-def write_config(folder: Path, batch: int, steps: int, distill: bool) -> Path:
-    """Write the config of a training without randomness beyond the order of the images."""
+def write_config(folder: Path, batch: int, steps: int, double: bool = False) -> Path:
+    """Write the config of a training without randomness beyond the order of the images.
+
+    In double precision it is distilled as well.
+    """
     cfg = tiny.config(folder / 'data', folder / 'unused', epochs=steps // 2)
     loader = cfg['train_dataloader']
     loader['batch_size'] = batch
@@ -54,11 +57,12 @@ def write_config(folder: Path, batch: int, steps: int, distill: bool) -> Path:
     cfg['val_dataloader'] = cfg['val_cfg'] = cfg['val_evaluator'] = None
     cfg['default_hooks']['checkpoint'] = None
     cfg['custom_hooks'].append(dict(type='LossRecorder'))
-    cfg['custom_imports'] = dict(imports=['mmyolonas', 'tests.loss_recorder'])
+    imports = ['mmyolonas', 'tests.loss_recorder', *['tests.double_precision'] * double]
+    cfg['custom_imports'] = dict(imports=imports)
     cfg['sync_bn'] = 'torch'
     cfg['env_cfg']['dist_cfg'] = dict(backend='nccl')
-    cfg['optim_wrapper']['optimizer'] = dict(type='SGD', lr=0.001, momentum=0.9)
-    if distill:
+    cfg['optim_wrapper']['optimizer'] = dict(type='SGD', lr=0.0001, momentum=0.9)
+    if double:
         channels = (16, 16, 32)
         cfg['model']['bbox_head']['feature_adapters'] = dict(
             type='mmyolonas.FeatureAdapters', in_channels=channels, out_channels=channels)
@@ -103,25 +107,37 @@ def folder(tmp_path):
     return tmp_path
 
 
-#: Later the curves part: near-ties in an untrained model's assignment are decided by rounding.
-COMPARED = 2
-
-
-@pytest.mark.parametrize('distill, steps', [(False, 4), (True, 4)])
-def test_two_processes_equal_twice_the_batch(folder, distill, steps):
-    """Loss curves agree to 1e-4: batch norms, normalisers and gradients are synchronised."""
+def curves(folder: Path, steps: int, double: bool) -> tuple:
+    """Train in one process and in two with half the batch each; return the losses of both."""
     run(['bash', str(ROOT / 'tools' / 'dist_train.sh'),
-         str(write_config(folder, 2, steps, distill)), '2', '--work-dir', str(folder / 'two')],
+         str(write_config(folder, 2, steps, double)), '2', '--work-dir', str(folder / 'two')],
         PORT=free_port())
     run([sys.executable, str(ROOT / 'tools' / 'train.py'),
-         str(write_config(folder, 4, steps, distill)), '--work-dir', str(folder / 'one')],
+         str(write_config(folder, 4, steps, double)), '--work-dir', str(folder / 'one')],
         PYTHONPATH=str(ROOT))
     one, two = losses(folder / 'one', 1), losses(folder / 'two', 2)
     assert one.keys() == two.keys() and len(one['loss']) == steps
+    return one, two
+
+
+def test_two_processes_equal_twice_the_batch(folder):
+    """The curves agree over 20 steps: batch norms, normalisers and gradients are synchronised.
+
+    In double precision, where nothing hides behind rounding.
+    """
+    one, two = curves(folder, 20, True)
     for name, values in one.items():
-        assert np.allclose(two[name][:COMPARED], values[:COMPARED], rtol=1e-4, atol=1e-6), name
+        np.testing.assert_allclose(two[name], values, rtol=1e-6, atol=1e-8, err_msg=name)
     assert abs(one['loss'][-1] / one['loss'][0] - 1) > 0.01  # something was learnt
-    assert ('loss_kd_feat' in one) == distill
+    assert one['loss_kd_feat'][-1] > 0
+
+
+@pytest.mark.slow
+def test_two_processes_in_single_precision(folder):
+    """Rounding grows two- to tenfold a step, until near-ties of the assignment part the curves."""
+    one, two = curves(folder, 4, False)
+    for name, values in one.items():
+        np.testing.assert_allclose(two[name][:2], values[:2], rtol=1e-4, atol=1e-6, err_msg=name)
 
 
 def test_slurm_launcher(folder):
@@ -132,6 +148,6 @@ def test_slurm_launcher(folder):
         (binaries / name).chmod(0o755)
     path = f'{binaries}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
     run(['bash', str(ROOT / 'tools' / 'slurm_train.sh'), 'part', 'job',
-         str(write_config(folder, 2, 2, False)), str(folder / 'two')],
+         str(write_config(folder, 2, 2)), str(folder / 'two')],
         PATH=path, MASTER_PORT=free_port(), GPUS='2')
     assert len(losses(folder / 'two', 2)['loss']) == 2
