@@ -12,10 +12,13 @@ WHEELS ?= ../shared/wheels
 # More options for every `pip install`, and for every pytest.
 PIP_FLAGS ?=
 PYTEST_FLAGS ?=
+# Tests run in this many processes of one thread each; 2 GB of memory for each.
+TEST_PROCESSES ?= 2
 
 R := requirements
 # -qq: errors only; the warnings are about indexes and build back ends, not about us.
 PIP_INSTALL := -m pip install -qq --no-compile --disable-pip-version-check $(PIP_FLAGS)
+PYTEST = -m pytest -q -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_FLAGS)
 EDITABLE := --no-deps --no-build-isolation --editable .
 STAMP := .mmyolonas-stamp
 # The pins are for Python 3.11 and newer; 3.10 gets the newest that fit it.
@@ -24,6 +27,9 @@ PINS := $(shell $(PYTHON) -c 'import sys; print("-c requirements/constraints.txt
 # Packages are installed without bytecode (it is slow); the first start of each
 # writes what it needs, and every later one is 20 seconds shorter.
 unexport PYTHONDONTWRITEBYTECODE
+
+# Two test processes with two threads each would wait for each other.
+test test-slow test-classic test-onedl: export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help env env-classic env-onedl quickstart quickstart-pose test test-slow \
@@ -79,16 +85,16 @@ quickstart-pose: env  ## The same for poses, on generated figures
 	@$(VENV)/bin/python tools/quickstart_pose.py
 
 test: env  ## The fast tests in the default environment
-	@$(VENV)/bin/python -m pytest -q $(PYTEST_FLAGS)
+	@$(VENV)/bin/python $(PYTEST)
 
 test-slow: env  ## The tests that take minutes
-	@$(VENV)/bin/python -m pytest -q -m slow $(PYTEST_FLAGS)
+	@$(VENV)/bin/python $(PYTEST) -m slow
 
 test-classic: env-classic  ## The tests on torch 2.1.2, numpy 1.26, compiled mmcv 2.1.0
-	@$(VENV_CLASSIC)/bin/python -m pytest -q $(PYTEST_FLAGS)
+	@$(VENV_CLASSIC)/bin/python $(PYTEST)
 
 test-onedl: env-onedl  ## The tests on the OneDL forks (no mmpose, no mmdeploy there)
-	@$(VENV_ONEDL)/bin/python -m pytest -q $(PYTEST_FLAGS)
+	@$(VENV_ONEDL)/bin/python $(PYTEST)
 
 lint: env  ## Style and imports
 	@$(VENV)/bin/python -m ruff check .
