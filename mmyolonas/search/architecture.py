@@ -1,6 +1,10 @@
 """From tables of an architecture to a model."""
+import copy
+from functools import lru_cache
 from typing import Any, Dict, Optional
 
+import torch
+from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
@@ -12,20 +16,25 @@ _BASES = dict(detection='mmyolonas::_base_/models/yolonas_s.py',
 
 
 def model_changes(architecture: Architecture) -> Dict[str, Any]:
-    """Return what distinguishes the model from that of a base config.
+    """Return what distinguishes the model from that of any YOLO-NAS config.
 
     Args:
         architecture (dict): See :func:`mmyolonas.search.encoding.decode`.
 
     Returns:
-        dict: To be merged into ``model`` of any YOLO-NAS config.
+        dict: To be merged into ``model``.
     """
     changes: Dict[str, Any] = dict(
-        backbone=dict(arch=dict(_delete_=True, **architecture['backbone'])),
-        neck=dict(arch=dict(_delete_=True, **architecture['neck'])))
-    head = architecture['head']
-    changes['bbox_head' if architecture['task'] == 'detection' else 'head'] = dict(head)
+        backbone=dict(arch=dict(_delete_=True, **copy.deepcopy(architecture['backbone']))),
+        neck=dict(arch=dict(_delete_=True, **copy.deepcopy(architecture['neck']))))
+    head = 'bbox_head' if architecture['task'] == 'detection' else 'head'
+    changes[head] = copy.deepcopy(architecture['head'])
     return changes
+
+
+@lru_cache(maxsize=None)
+def _base_model(task: str) -> Config:
+    return load_config(_BASES[task]).model
 
 
 def model_config(architecture: Architecture, num_classes: Optional[int] = None) -> Dict[str, Any]:
@@ -39,29 +48,31 @@ def model_config(architecture: Architecture, num_classes: Optional[int] = None) 
     Returns:
         dict: For mmdet's or mmpose's registry.
     """
-    from mmengine.config import Config
     task = architecture['task']
-    cfg = load_config(_BASES[task])
-    cfg = Config(dict(model=cfg.model.to_dict()))
+    cfg = Config(dict(model=_base_model(task).to_dict()))
     cfg.merge_from_dict(dict(model=model_changes(architecture)))
     if num_classes is not None:
         if task == 'detection':
             cfg.model.bbox_head.num_classes = num_classes
         else:
-            cfg.model.head.update(num_keypoints=num_classes)
+            cfg.model.head.num_keypoints = num_classes
             if num_classes != 17:
                 cfg.model.head.setdefault('sigmas', 0.05)
     return cfg.model.to_dict()
 
 
-def build(architecture: Architecture, num_classes: Optional[int] = None) -> nn.Module:
+def build(architecture: Architecture, num_classes: Optional[int] = None,
+          device: str = 'cpu') -> nn.Module:
     """Build a model with random weights.
 
     Args:
         architecture (dict): See :func:`mmyolonas.search.encoding.decode`.
         num_classes (int, optional): Classes, for poses key points; None for
             COCO's 80 or 17.
+        device (str): Where it is made; ``'meta'`` takes no memory and makes no
+            weights. Defaults to ``'cpu'``.
     """
     config = model_config(architecture, num_classes)
     init_default_scope('mmdet' if architecture['task'] == 'detection' else 'mmpose')
-    return MODELS.build(config)
+    with torch.device(device):
+        return MODELS.build(config)

@@ -93,8 +93,9 @@ class Space:
         if name not in PUBLISHED[self.task]:
             raise UserError(f'no published {self.task} model is called {name!r}; there are '
                             f'{", ".join(PUBLISHED[self.task])}.')
-        from mmyolonas.models import YOLONASPAN, YOLONASBackbone
+        from mmyolonas.models.backbones import YOLONASBackbone
         from mmyolonas.models.dense_heads import YOLONASHead
+        from mmyolonas.models.necks import YOLONASPAN
         if self.task == 'detection':
             head = YOLONASHead.arch_settings
         else:

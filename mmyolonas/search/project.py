@@ -1,0 +1,139 @@
+"""The folder of a search: what it is about, and where its parts lie."""
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence
+
+import numpy as np
+
+from mmyolonas.search.encoding import Genome
+from mmyolonas.search.evaluation import structure
+from mmyolonas.search.recipe import Recipe
+from mmyolonas.search.short_training import Task, Training, TrainingLog
+from mmyolonas.search.space import Space
+from mmyolonas.search.space_table import INPUT_SIZES, PUBLISHED
+from mmyolonas.utils.errors import UserError
+from mmyolonas.utils.files import PathLike, write_json
+from mmyolonas.utils.progress import track
+
+#: Architectures that are drawn for each that is trained.
+_DRAWN = 12
+_FILE = 'search.json'
+
+
+@dataclass
+class Settings:
+    """What a search is about; kept in ``search.json`` of its folder.
+
+    Args:
+        recipe (str): Config of the short trainings.
+        cfg_options (dict): Settings of the recipe to override.
+        input_sizes (list[int]): Sides of the network input that may be chosen.
+        max_size (float): Largest FLOPs of an architecture that is trained, in
+            multiples of published S's.
+        seed (int): Seed of the architectures that are trained.
+    """
+    recipe: str
+    cfg_options: Dict[str, Any] = field(default_factory=dict)
+    input_sizes: Sequence[int] = INPUT_SIZES
+    max_size: float = 3.
+    seed: int = 0
+
+
+class Project:
+    """Everything that lies in the folder of a search.
+
+    Args:
+        folder (str | Path): The folder.
+        settings (Settings): What the search is about.
+    """
+
+    def __init__(self, folder: PathLike, settings: Settings) -> None:
+        self.folder = Path(folder)
+        self.settings = settings
+        self.recipe = Recipe(settings.recipe, settings.cfg_options or None)
+        self.space = Space(self.recipe.task, settings.input_sizes)
+
+    @classmethod
+    def open(cls, folder: PathLike, **given: Any) -> 'Project':
+        """Open a folder, or begin one.
+
+        Args:
+            folder (str | Path): The folder.
+            **given: Fields of :class:`Settings`; None for what the folder says.
+
+        Raises:
+            UserError: It is begun and holds a search with other settings.
+        """
+        path = Path(folder) / _FILE
+        given = {key: value for key, value in given.items() if value is not None}
+        if path.is_file():
+            try:
+                kept = json.loads(path.read_text(encoding='utf-8'))
+                Settings(**kept)
+            except (ValueError, TypeError) as error:
+                raise UserError(f'{path} cannot be read ({error}); give another folder.') \
+                    from error
+            given = json.loads(json.dumps(given))
+            differ = [f'{key} {kept[key]} (given: {value})' for key, value in given.items()
+                      if kept[key] != value]
+            if differ:
+                raise UserError(f'{folder} holds a search with another {", ".join(differ)}. Leave '
+                                'the option out or give another --work-dir.')
+            return cls(folder, Settings(**kept))
+        if 'recipe' not in given:
+            raise UserError(f'{folder} holds no search yet; begin one with --recipe CONFIG.')
+        project = cls(folder, Settings(**given))
+        write_json(path, asdict(project.settings))
+        return project
+
+    def path(self, *parts: str) -> Path:
+        """Return a path in the folder."""
+        return self.folder.joinpath(*parts)
+
+    def published(self) -> Dict[str, Genome]:
+        """Return the published models at the largest input size, by name."""
+        return {name: self.space.published(name) for name in PUBLISHED[self.space.task]}
+
+    # ------------------------------------------------------------ what to train
+    def sample(self, count: int) -> List[Genome]:
+        """Return architectures to be trained, spread evenly over the logarithm of FLOPs.
+
+        Drawn uniformly, up to ``max_size``, most architectures would be alike.
+        """
+        rng = np.random.default_rng(self.settings.seed)
+        small = 's' if 'n' not in PUBLISHED[self.space.task] else 'n'
+        limit = self.settings.max_size * structure(
+            self.space, self.space.published(small), self.recipe.num_classes).flops
+        drawn: Dict[float, Genome] = {}
+        for _ in track(range(_DRAWN * count), 'drawing architectures'):
+            genome = self.space.sample_genome(rng)
+            flops = structure(self.space, genome, self.recipe.num_classes).flops
+            if flops <= limit:
+                drawn[float(flops)] = genome
+        if len(drawn) < count:
+            raise UserError(f'only {len(drawn)} of {_DRAWN * count} drawn architectures have less '
+                            f'than {self.settings.max_size} times the FLOPs of published '
+                            f'{small.upper()}; raise --max-size.')
+        flops = np.array(sorted(drawn))
+        wanted = np.linspace(np.log(flops[0]), np.log(flops[-1]), count)
+        free = list(range(len(flops)))
+        chosen = []
+        for value in wanted:
+            place = min(free, key=lambda i: abs(np.log(flops[i]) - value))
+            free.remove(place)
+            chosen.append(drawn[float(flops[place])])
+        # in an order in which any first few are spread as well
+        return [chosen[i] for i in rng.permutation(count)]
+
+    def tasks(self, count: int, published: Sequence[str] = ()) -> List[Task]:
+        """Return the trainings of a sample and of published models."""
+        found = [Task(genome) for genome in self.sample(count)]
+        models = self.published()
+        return found + [Task(models[name], origin=f'published {name}') for name in published]
+
+    # ---------------------------------------------------------- what was trained
+    def trainings(self, origin: Optional[str] = None) -> List[Training]:
+        """Return the successful trainings by the recipe, of one origin if given."""
+        found = TrainingLog.read(self.folder).of_recipe(self.recipe.fingerprint)
+        return [t for t in found if origin is None or t.origin.split(' ')[0] == origin]

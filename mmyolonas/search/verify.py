@@ -1,0 +1,66 @@
+"""Measuring chosen architectures on the target itself."""
+from dataclasses import dataclass
+from typing import Callable, Dict, Sequence
+
+import numpy as np
+
+from mmyolonas.quantization.sessions import measure
+from mmyolonas.search.architecture import build
+from mmyolonas.search.encoding import Genome
+from mmyolonas.search.operator_timing import NetworkFile, check_target, export_network
+from mmyolonas.search.space import Space
+
+
+@dataclass
+class Measured:
+    """Time of a network on the target.
+
+    Args:
+        median (float): Milliseconds.
+        best (float): The shortest run.
+    """
+    median: float
+    best: float
+
+
+def measure_models(space: Space, genomes: Dict[str, Genome], num_classes: int, target: str,
+                   precision: str, num_threads: int = 1,
+                   repeats: int = 50) -> Dict[str, Measured]:
+    """Time exported architectures in turn, so that all see the same machine.
+
+    Args:
+        space (Space): The space.
+        genomes (dict): Architectures by name.
+        num_classes (int): Classes, or key points.
+        target (str): ``'onnxruntime'``, ``'openvino'`` or ``'tensorrt'``.
+        precision (str): ``'fp32'``, ``'fp16'`` or ``'int8'``.
+        num_threads (int): Threads of the runtime. Defaults to 1.
+        repeats (int): Timed runs of each. Defaults to 50.
+
+    Returns:
+        dict[str, Measured]: By name.
+    """
+    check_target(target, [precision])
+    files: Dict[str, NetworkFile] = {}
+    try:
+        for name, genome in genomes.items():
+            model = build(space.decode(genome), num_classes)
+            files[name] = NetworkFile(export_network(model, genome['input_size']), target,
+                                      precision, num_threads)
+        runs = {name: _with_image(file.open(), file.image) for name, file in files.items()}
+        times = measure(runs, np.zeros(0), repeats)
+    finally:
+        for file in files.values():
+            file.close()
+    return {name: Measured(value.median, value.best) for name, value in times.items()}
+
+
+def _with_image(run: Callable[[np.ndarray], list],
+                image: np.ndarray) -> Callable[[np.ndarray], list]:
+    """Return a run on an image of the network's own size."""
+    return lambda _: run(image)
+
+
+def dominates(left: Sequence[float], right: Sequence[float]) -> bool:
+    """Return whether (latency, -accuracy) is nowhere worse and somewhere better."""
+    return all(a <= b for a, b in zip(left, right)) and tuple(left) != tuple(right)
