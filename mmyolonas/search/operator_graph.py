@@ -63,9 +63,9 @@ class _Reader:
     def read(self) -> GraphOperators:
         """Return what was found."""
         for node in self.graph.graph.node:
-            if node.op_type == 'Constant':
-                continue
             data = [name for name in node.input if name and self.graph.constant(name) is None]
+            if not data:
+                continue  # works on constants alone
             if node.op_type in _RESHAPING or self.decoding.intersection(data):
                 self._decode(node, data)
             elif node.op_type in _SKIPPED:

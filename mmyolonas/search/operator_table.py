@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
+import onnx
 from scipy.optimize import nnls
 from torch import nn
 
@@ -20,7 +21,7 @@ FORMAT = 'mmyolonas-operators/1'
 #: Parts into which networks are divided to see how well a table predicts others.
 FOLDS = 5
 Network = Sequence[Operator]
-Model = Union[nn.Module, Callable[[], nn.Module]]
+Model = Union[nn.Module, onnx.ModelProto]
 
 
 @dataclass
@@ -99,7 +100,7 @@ class OperatorTable:
         return sorted({record.precision for record in self.networks})
 
     def predict(self, operators: Network, precision: str = 'fp32') -> float:
-        """Return the latency of a network in milliseconds.
+        """Return the latency of a network in milliseconds: its shortest run, undisturbed.
 
         Args:
             operators (Sequence[Operator]): Of :func:`mmyolonas.search.operators.operators`.
@@ -113,7 +114,12 @@ class OperatorTable:
 
     def predict_many(self, networks: Sequence[Network], precision: str = 'fp32') -> np.ndarray:
         """Return the latencies of networks in milliseconds; see :meth:`predict`."""
-        return self._predict(networks, self._fit_of(precision), precision)
+        fit = self._fit_of(precision)
+        missing = fit.model.unknown([op for network in networks for op in network])
+        if missing:
+            warnings.warn(f'the table has no times of {", ".join(missing)}; they count as nothing. '
+                          'Measure networks that have them.', stacklevel=2)
+        return self._sums(networks, fit, precision) @ np.asarray(fit.whole)
 
     def operator_ms(self, operator: Operator, precision: str = 'fp32') -> float:
         """Return the time of an operator: measured, else interpolated."""
@@ -143,10 +149,6 @@ class OperatorTable:
         return np.array([[1., len(network), times[[unique[op] for op in network]].sum()]
                          for network in networks]).reshape(-1, 3)
 
-    @classmethod
-    def _predict(cls, networks: Sequence[Network], fit: _Fit, precision: str) -> np.ndarray:
-        return cls._sums(networks, fit, precision) @ np.asarray(fit.whole)
-
     # ---------------------------------------------------------------- fitting
     def _fit_of(self, precision: str) -> _Fit:
         if precision not in self.precisions:
@@ -169,7 +171,8 @@ class OperatorTable:
             return fit
         fit = self._operators_fit(records)
         out_of_fold = self._out_of_fold(records, fit)
-        measured = np.array([record.median for record in records])
+        # what else runs on the machine can only add to the shortest run
+        measured = np.array([record.best for record in records])
         sums = self._sums([self.network(r) for r in records], fit, '')
         if out_of_fold is not None:
             # what other networks see: interpolated times rather than exact ones
@@ -292,7 +295,7 @@ def accuracy(predicted: Sequence[float], measured: Sequence[float]) -> Accuracy:
                     float(ratio.mean() - 1), len(ratio))
 
 
-def measure_table(models: Iterable[Tuple], target: str = 'onnxruntime',
+def measure_table(models: Iterable[Tuple[str, Union[Model, Callable[[], Model]]]], target: str = 'onnxruntime',
                   precisions: Sequence[str] = ('fp32', 'int8'),
                   input_size: Union[int, Sequence[int]] = 320, num_threads: int = 1,
                   path: PathLike = 'operators.json', repeats: int = 20) -> OperatorTable:
@@ -302,8 +305,9 @@ def measure_table(models: Iterable[Tuple], target: str = 'onnxruntime',
     complete; a finished table is extended by networks it does not have.
 
     Args:
-        models (Iterable[tuple]): Name and model (or a function that builds it, called
-            if it is not measured yet), optionally followed by the input size.
+        models (Iterable[tuple]): Name and model (or a function that returns it, called
+            if it is not measured yet), optionally followed by the input size. Instead of
+            a model also its float export.
         target (str): ``'onnxruntime'``, ``'openvino'`` or ``'tensorrt'``.
         precisions (Sequence[str]): ``'fp32'``, ``'int8'`` or, for TensorRT, ``'fp16'``.
         input_size (int | Sequence[int]): For models without one of their own.
@@ -327,13 +331,14 @@ def measure_table(models: Iterable[Tuple], target: str = 'onnxruntime',
         for line in list(journal):
             _take(table, line)
         done = {(record.name, *record.input_size) for record in table.networks}
-        for name, model, *size in track(list(models), f'{target} operators'):
+        for name, model, *size in track(models, f'{target} operators'):
             pair = sides(size[0] if size else input_size)
             if (name, *pair) in done:
                 continue
-            model = model if isinstance(model, nn.Module) else model()
-            times = time_network(export_network(model, pair), target, precisions, num_threads,
-                                 repeats)
+            model = model if isinstance(model, (nn.Module, onnx.ModelProto)) else model()
+            if isinstance(model, nn.Module):
+                model = export_network(model, pair)
+            times = time_network(model, target, precisions, num_threads, repeats)
             line = dict(name=name, input_size=list(pair), precisions={
                 key: dict(median=value.total.median, best=value.total.best, rest=value.rest,
                           times=[[op.row(), round(ms, 5)] for op, ms in value.operators])

@@ -82,18 +82,17 @@ def export_network(model: nn.Module, input_size: Sequence[int]) -> onnx.ModelPro
         input_size (int | Sequence[int]): See :func:`operators`.
     """
     from mmyolonas.deploy.export import default_metadata, finish_onnx, trace
-    from mmyolonas.deploy.fusion import fold_shortcut_scales
+    from mmyolonas.deploy.fusion import fold_shortcut_scales, prepare_model
     from mmyolonas.deploy.graph import build_exported
-    from mmyolonas.quantization.fuse import fuse_model
     height, width = sides(input_size)
-    model = fuse_model(model).cpu()
+    model = prepare_model(model, fold_shortcuts=False)
     for module in model.modules():
         if isinstance(module, YOLONASBottleneck):
             nn.init.constant_(module.alpha, 0.9)
     fold_shortcut_scales(model)
     metadata = default_metadata(model)
     metadata.input_size = [width, height]
-    graph = build_exported(model.requires_grad_(False), metadata.postprocess)
+    graph = build_exported(model, metadata.postprocess)
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, 'float.onnx')
         trace(graph, torch.zeros(1, 3, height, width), path, 'none', 17)
