@@ -1,7 +1,7 @@
 # The shared recipe of the architecture search on generated images: some minutes for each
 # network on one CPU core. The search overrides architecture, input size and seed.
 #   python -m mmyolonas.datasets.sample_data detection data/search_shapes \
-#       --size 128 --num-train 512 --num-val 192
+#       --size 128 --num-train 400 --num-val 160
 _base_ = '../yolonas/yolonas_s_sample.py'
 
 data_root = 'data/search_shapes/'

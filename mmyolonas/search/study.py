@@ -2,7 +2,6 @@
 import json
 import os
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 
 import numpy as np
@@ -11,63 +10,16 @@ from mmyolonas.search.encoding import Genome
 from mmyolonas.search.evaluation import Point, objectives
 from mmyolonas.search.short_training import failure
 from mmyolonas.search.space import Space, genome_key
+from mmyolonas.search.storage import import_optuna
 from mmyolonas.utils.errors import UserError
-from mmyolonas.utils.files import PathLike
 from mmyolonas.utils.progress import track
 
 SAMPLERS = ('nsga2', 'random')
 DIRECTIONS = dict(accuracy='maximize', latency='minimize', memory='minimize')
 #: Children in a row that were evaluated before until a random one is taken.
 _MAX_KNOWN = 20
-
-
-def import_optuna() -> Any:
-    """Return optuna, silent.
-
-    Raises:
-        UserError: It is not installed.
-    """
-    try:
-        import optuna
-    except ImportError as error:
-        raise UserError('the search needs optuna: pip install optuna') from error
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna
-
-
-def open_storage(place: PathLike) -> Any:
-    """Return a storage that several processes on several machines may share.
-
-    Args:
-        place (str | Path): A URL of SQLAlchemy's kind (``postgresql://...``,
-            ``sqlite:///...``), or a file for optuna's journal, which works on NFS.
-
-    Raises:
-        UserError: optuna is missing, or the file is not a journal.
-    """
-    optuna = import_optuna()
-    if '://' in str(place):
-        return optuna.storages.RDBStorage(str(place), heartbeat_interval=60)
-    path = Path(place)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _cut_broken_end(path)
-    from optuna.storages.journal import JournalFileBackend
-    try:
-        return optuna.storages.JournalStorage(JournalFileBackend(str(path)))
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f'{path} is no journal of optuna ({error}); give another file.') from error
-
-
-def _cut_broken_end(path: Path) -> None:
-    """Remove a last line that a killed process did not finish; optuna would stop there."""
-    if not path.is_file() or Path(f'{path}.lock').exists():
-        return
-    with open(path, 'rb+') as file:
-        end = file.seek(0, os.SEEK_END)
-        file.seek(max(0, end - (1 << 16)))
-        tail = file.read()
-        if tail and not tail.endswith(b'\n'):
-            file.truncate(end - len(tail) + tail.rfind(b'\n') + 1)
+#: Failures in a row that are not one architecture's fault.
+_MAX_FAILURES = 20
 
 
 @dataclass
@@ -129,6 +81,7 @@ class Search:
         drawn = len(self.study.get_trials(deepcopy=False))
         self._rng = np.random.default_rng((self.settings.seed, drawn, os.getpid() if drawn else 0))
         self.study.sampler = self._sampler(int(self._rng.integers(1 << 31)))
+        self._failures = 0
         self._seen = {genome_key(self._genome(t.params)) for t in self._complete()}
 
     def _check_context(self) -> None:
@@ -216,10 +169,15 @@ class Search:
             if reason is None:
                 raise
             print(f'  trial {trial.number} failed: {reason}', flush=True)
+            self._failures += 1
+            if self._failures >= _MAX_FAILURES:
+                raise UserError(f'{_MAX_FAILURES} architectures in a row failed: {reason}. Take '
+                                'smaller input sizes, or a machine with more memory.') from error
             return
         except BaseException:
             self.study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
             raise
+        self._failures = 0
         trial.set_user_attr('point', {k: v for k, v in asdict(point).items() if k != 'genome'})
         self.study.tell(trial, self._values(point))
         self._seen.add(genome_key(genome))

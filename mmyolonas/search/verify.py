@@ -1,6 +1,6 @@
 """Measuring chosen architectures on the target itself."""
 from dataclasses import dataclass
-from typing import Callable, Dict, Sequence
+from typing import Callable, Dict
 
 import numpy as np
 
@@ -59,8 +59,3 @@ def _with_image(run: Callable[[np.ndarray], list],
                 image: np.ndarray) -> Callable[[np.ndarray], list]:
     """Return a run on an image of the network's own size."""
     return lambda _: run(image)
-
-
-def dominates(left: Sequence[float], right: Sequence[float]) -> bool:
-    """Return whether (latency, -accuracy) is nowhere worse and somewhere better."""
-    return all(a <= b for a, b in zip(left, right)) and tuple(left) != tuple(right)

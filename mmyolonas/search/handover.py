@@ -1,0 +1,166 @@
+"""Handing over what was found: configs, trainings by the recipe, measured latencies, report."""
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence
+
+import numpy as np
+
+from mmyolonas.search.comparison import SearchResult
+from mmyolonas.search.encoding import describe
+from mmyolonas.search.evaluation import Point
+from mmyolonas.search.frontier import choose, frontier, read_points, write_config
+from mmyolonas.search.preparation import Target
+from mmyolonas.search.project import Project
+from mmyolonas.search.short_training import ShortTrainings, Task, Training
+from mmyolonas.search.space import genome_key
+from mmyolonas.search.verify import measure_models
+from mmyolonas.utils.errors import UserError
+from mmyolonas.utils.files import write_json
+
+
+def hand_over(project: Project, target: Target, result: SearchResult, base: str,
+              target_ms: Sequence[float] = ()) -> Dict[str, Path]:
+    """Write the configs of chosen models.
+
+    Args:
+        project (Project): The folder.
+        target (Target): The target.
+        result (SearchResult): Of :func:`search`.
+        base (str): Config that the found ones inherit data and schedule from.
+        target_ms (Sequence[float]): Limits in milliseconds; without any, the latency
+            of each published model is one.
+
+    Returns:
+        dict[str, Path]: Config files by name.
+    """
+    limits = {f'{ms:g}ms': ms for ms in target_ms} or {
+        name: point.latency for name, point in result.published.items()}
+    paths, rows = {}, []
+    for choice in choose(result.all_points(), limits):
+        path = project.path('configs', f'yolonas_{choice.name}_{target.label}.py')
+        title = f'Found architecture for at most {choice.limit:.3f} ms ({choice.name})'
+        paths[choice.name] = write_config(path, choice.point, project.space, base, title,
+                                          target.name, target.precision)
+        rows.append(dict(name=choice.name, limit_ms=choice.limit, **asdict(choice.point),
+                         description=describe(choice.point.genome)))
+    write_json(project.path(f'chosen_{target.label}.json'), rows)
+    return paths
+
+
+def read_chosen(project: Project, target: Target) -> Dict[str, Point]:
+    """Return the chosen models of a target by name.
+
+    Raises:
+        UserError: Nothing was chosen yet.
+    """
+    path = project.path(f'chosen_{target.label}.json')
+    if not path.is_file():
+        raise UserError(f'nothing was chosen for {target.label} yet; run tools/search.py search.')
+    names = Point.__dataclass_fields__
+    return {row['name']: Point(**{key: row[key] for key in names})
+            for row in json.loads(path.read_text(encoding='utf-8'))}
+
+
+def train_chosen(project: Project, points: Sequence[Point], published: Sequence[str],
+                 limit: Optional[int] = None, seeds: Sequence[int] = (0, )) -> List[Training]:
+    """Train points of a frontier, and published models, by the same recipe."""
+    models = project.published()
+    tasks = [Task(point.genome, seed, 'frontier') for seed in seeds for point in points]
+    tasks += [Task(models[name], seed, f'published {name}') for seed in seeds
+              for name in published]
+    return ShortTrainings(project.space, project.recipe, project.folder).run(tasks, limit)
+
+
+# ----------------------------------------------------------------------- verify
+@dataclass
+class Verified:
+    """A network that was trained by the recipe and timed on the target.
+
+    Args:
+        name (str): ``'s'`` of the found ones, ``'published s'``, ``'frontier 3'``.
+        key (str): See :func:`mmyolonas.search.space.genome_key`.
+        predicted_ms (float): By the table.
+        median_ms (float): Measured.
+        best_ms (float): Shortest run.
+        predicted_ap (float): By the predictor the search used.
+        aps (list[float]): Points of AP of each seed that was trained.
+        params (int): Weights.
+        flops (int): Operations.
+    """
+    name: str
+    key: str
+    predicted_ms: float
+    median_ms: float
+    best_ms: float
+    predicted_ap: float
+    aps: List[float]
+    params: int
+    flops: int
+
+    @property
+    def ap(self) -> float:
+        """float: Mean over the seeds, NaN if it was not trained."""
+        return sum(self.aps) / len(self.aps) if self.aps else float('nan')
+
+
+def spread_points(result: SearchResult, count: int) -> List[Point]:
+    """Return points of the frontier at even steps of the logarithm of latency."""
+    best = [point for point in frontier(result.all_points())
+            if point.latency <= result.reference[1]]
+    if len(best) <= count:
+        return best
+    logs = np.log([point.latency for point in best])
+    wanted = np.linspace(logs[0], logs[-1], count)
+    places = sorted({int(np.abs(logs - value).argmin()) for value in wanted})
+    return [best[place] for place in places]
+
+
+def verify(project: Project, target: Target, points: Dict[str, Point],
+           repeats: int = 50) -> List[Verified]:
+    """Time networks on the target in turn, and look up what they reached when trained.
+
+    Args:
+        project (Project): The folder.
+        target (Target): The target.
+        points (dict[str, Point]): As a search sees them, by name.
+        repeats (int): Timed runs of each. Defaults to 50.
+
+    Returns:
+        list[Verified]: Also in ``verified_<target>.json``.
+    """
+    times = measure_models(project.space, {name: p.genome for name, p in points.items()},
+                           project.recipe.num_classes, target.name, target.precision,
+                           target.num_threads, repeats)
+    trained = project.trainings()
+    found = [Verified(name, point.key, point.latency, times[name].median, times[name].best,
+                      point.accuracy, [100 * t.ap for t in trained if t.key == point.key],
+                      point.params, point.flops) for name, point in points.items()]
+    write_json(project.path(f'verified_{target.label}.json'), [asdict(row) for row in found])
+    return found
+
+
+def dominating(verified: Sequence[Verified], name: str = 'published s') -> List[Verified]:
+    """Return what is measured faster than a network at equal or better trained AP."""
+    rival = next((row for row in verified if row.name == name), None)
+    if rival is None or not rival.aps:
+        return []
+    return [row for row in verified if row.aps and row.name != name
+            and row.median_ms < rival.median_ms and row.ap >= rival.ap]
+
+
+def read_result(project: Project, target: Target) -> SearchResult:
+    """Read the points of the last search for a target.
+
+    Raises:
+        UserError: There was none.
+    """
+    path = project.path(f'points_{target.label}.csv')
+    if not path.is_file():
+        raise UserError(f'nothing was searched for {target.label} yet; run tools/search.py '
+                        'search.')
+    published = read_points(project.path(f'published_{target.label}.csv'), project.space)
+    names = {genome_key(genome): name for name, genome in project.published().items()}
+    slowest = max(point.latency for point in published)
+    return SearchResult(dict(all=[read_points(path, project.space)]),
+                        {names[point.key]: point for point in published}, [0., slowest])

@@ -1,0 +1,96 @@
+"""tools/search.py from the space to the report, with trainings that end at once."""
+import json
+
+import pytest
+
+from mmyolonas.search import short_training
+from mmyolonas.search.evaluation import structure
+from mmyolonas.search.space import Space
+from mmyolonas.utils.cli import load_config
+from tests import tiny
+from tests.run_tool import run_tool
+
+TOOL = 'tools/search.py'
+
+
+@pytest.fixture
+def recipe(tmp_path, monkeypatch):
+    """A recipe on drawn images, whose trainings only look at the architecture."""
+    cfg = tiny.config(tiny.write_data(tmp_path / 'data', 16), tmp_path / 'work', epochs=1)
+    cfg.update(img_scale=(64, 64))
+    cfg['train_cfg'].update(val_interval=1)
+
+    def train(recipe, architecture, seed, work_dir):
+        deep = sum(stage['num_blocks'] for stage in architecture['backbone']['stages'])
+        ap = 0.2 + 0.01 * deep + 1e-4 * architecture['backbone']['stem_channels']
+        return dict(ap=ap, ap50=1.5 * ap, val_loss=1 / ap)
+
+    monkeypatch.setattr(short_training, 'train_architecture', train)
+    return tiny.write_config(tmp_path / 'recipe.py', cfg)
+
+
+def test_all_steps(recipe, tmp_path, capsys):
+    folder = tmp_path / 'search'
+    about = ['--recipe', recipe, '--input-sizes', 64, '--max-size', 9, '--work-dir', folder]
+    small = ['--networks', 1, '--count', 12, '--scores', '--budget', 12, '--seeds', 2,
+             '--population', 4, '--points', 1, '--repeats', 1]
+    assert run_tool(TOOL, 'run', *about, *small, '--limit', 5) == 0, capsys.readouterr().err
+    assert '5 of 13 trainings are done' in capsys.readouterr().out
+    assert not (folder / 'rungs.json').exists()
+    assert run_tool(TOOL, 'run', '--work-dir', folder, *small) == 0, capsys.readouterr().err
+    text = capsys.readouterr().out
+    assert 'found s' in text and 'published s' in text and 'hypervolume' in text
+    rungs = json.loads((folder / 'rungs.json').read_text())
+    assert rungs['trainings'] == 12 and rungs['fitted'] == 13
+    assert {r['name'] for r in rungs['rungs']} >= {'params', 'flops', 'entropy', 'surrogate'}
+    for name in ('hypervolume_onnxruntime-int8.png', 'frontier_onnxruntime-int8.png',
+                 'rungs.png', 'points_onnxruntime-int8.csv', 'report_onnxruntime-int8.md'):
+        assert (folder / name).stat().st_size > 200, name
+    rows = (folder / 'points_onnxruntime-int8.csv').read_text().splitlines()
+    assert len(rows) == 1 + 2 * 2 * 12
+    cfg = load_config(str(folder / 'configs' / 'yolonas_l_onnxruntime-int8.py'))
+    assert cfg.model.bbox_head.num_classes == 2 and 'stages' in cfg.model.neck.arch
+    report = (folder / 'report_onnxruntime-int8.md').read_text()
+    assert 'What was not done' in report and '| nsga2 | 2 |' in report
+    # another target from the same trainings; a latency to be kept
+    again = ['--work-dir', folder, '--precision', 'fp32', '--scores', '--budget', 12, '--seeds',
+             1, '--population', 4, '--samplers', 'nsga2', '--target-ms', 1000]
+    assert run_tool(TOOL, 'search', *again) == 0
+    assert '1000ms: ' in capsys.readouterr().out
+
+
+def bad(capsys, *arguments) -> str:
+    assert run_tool(TOOL, *arguments) == 1
+    return capsys.readouterr().err
+
+
+def test_bad_input(recipe, tmp_path, capsys):
+    folder = tmp_path / 'search'
+    assert 'begin one with --recipe' in bad(capsys, 'train', '--work-dir', folder)
+    about = ['--recipe', recipe, '--input-sizes', 64, '--work-dir', folder]
+    assert "unknown target 'abacus'; choose one of onnxruntime" in bad(
+        capsys, 'latency', *about, '--target', 'abacus')
+    assert '--shard takes I/N' in bad(capsys, 'train', *about, '--shard', '3')
+    assert 'say nothing about a rung' in bad(capsys, 'search', *about)
+    assert 'nothing was searched for onnxruntime-int8 yet' in bad(capsys, 'verify', *about)
+    assert 'another --work-dir' in bad(
+        capsys, 'train', '--work-dir', folder, '--input-sizes', '96')
+    assert 'multiples of 32' in bad(capsys, 'space', '--input-sizes', 100)
+    table = tmp_path / 'table.json'
+    table.write_text('{}')
+    assert run_tool(TOOL, 'train', *about, '--count', 12, '--max-size', 9) == 1  # other settings
+    capsys.readouterr()
+    assert run_tool(TOOL, 'train', *about, '--count', 10) == 0
+    assert 'is no table of operator latencies' in bad(
+        capsys, 'search', *about, '--scores', '--table', table)
+    assert 'measure one with tools/search.py latency' in bad(capsys, 'search', *about, '--scores')
+
+
+def test_space_is_shown_and_written(tmp_path, capsys):
+    assert run_tool(TOOL, 'space', '--input-sizes', 320, '--sample', 2, '--write', tmp_path) == 0
+    text = capsys.readouterr().out
+    assert str(Space('detection', (320, )).size) in text and 'random1: stem' in text
+    cfg = load_config(str(tmp_path / 's.py'))
+    assert set(cfg) == {'model'} and cfg.model.bbox_head.feat_channels == [64, 128, 256]
+    space = Space('detection', (320, ))
+    assert structure(space, space.published('s'), 80).params == 12_167_580

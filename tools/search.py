@@ -1,0 +1,309 @@
+"""Search the space of YOLO-NAS architectures for your own hardware.
+
+space    count the space; print or write random or published architectures of it
+latency  measure the operators of random architectures on the target: a table file
+train    short trainings of random and published architectures by one recipe
+rungs    rank correlation of every training-free score, of size and FLOPs and of the
+         surrogate with those trainings; what does not beat size and FLOPs is not used
+search   NSGA-II over predicted accuracy and latency, and random search at the same
+         budget, several seeds; configs of the chosen models
+verify   train points of the frontier and time them on the target
+report   one page from what is there
+run      all of it, in order
+
+Everything lies in --work-dir; each step goes on where an interrupted call stopped, and
+several processes may work on `train` (--shard) and `search` (--storage) at once. See
+docs/en/search.md for the method and its limits.
+"""
+import argparse
+from pathlib import Path
+from typing import List
+
+import numpy as np
+
+from mmyolonas.utils.cli import new_parser, run_main
+from mmyolonas.utils.errors import UserError
+
+EXAMPLES = '''examples:
+  python tools/search.py space --input-sizes 320 640
+  python tools/search.py run --recipe configs/search/yolonas_sample_short.py \\
+      --input-sizes 96 128 --max-size 1.3 --work-dir work_dirs/search
+  python tools/search.py search --work-dir work_dirs/search --target openvino --precision fp32
+  python tools/search.py search --work-dir work_dirs/search --target-ms 2.5 \\
+      --base configs/yolonas/yolonas_s_coco.py'''
+
+
+def parse_args() -> argparse.Namespace:
+    """Return the command line's options."""
+    parser = new_parser(__doc__, EXAMPLES)
+    commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
+    space = commands.add_parser('space', help='count the space, show architectures')
+    space.add_argument('--task', choices=['detection', 'pose'], default='detection')
+    space.add_argument('--input-sizes', nargs='+', type=int, metavar='PIXELS')
+    space.add_argument('--sample', type=int, default=0, metavar='N', help='show N random ones')
+    space.add_argument('--seed', type=int, default=0)
+    space.add_argument('--write', type=Path, metavar='DIR', help='write them as model configs '
+                       'for tools/finetune.py --model')
+    for name, text in (('latency', 'measure operators'), ('train', 'short trainings'),
+                       ('rungs', 'worth of scores and surrogate'), ('search', 'NSGA-II'),
+                       ('verify', 'train and time what was found'), ('report', 'one page'),
+                       ('run', 'all steps')):
+        command = commands.add_parser(name, help=text)
+        _add_project(command)
+        if name not in ('train', 'rungs'):
+            _add_target(command)
+        if name in ('train', 'verify', 'run'):
+            command.add_argument('--limit', type=int, help='most trainings of this call; the rest '
+                                 'is left for the next')
+        for step, add in STEPS.items():
+            if name in (step, 'run'):
+                add(command)
+    return parser.parse_args()
+
+
+def _add_project(parser: argparse.ArgumentParser) -> None:
+    from mmengine.config import DictAction
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/search'),
+                        help='folder of the search (default: work_dirs/search)')
+    group = parser.add_argument_group('what the search is about (first call; kept in the folder)')
+    group.add_argument('--recipe', metavar='CONFIG', help='config of the short trainings')
+    group.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                       help='settings of the recipe to override')
+    group.add_argument('--input-sizes', nargs='+', type=int, metavar='PIXELS',
+                       help='sides of the network input that may be chosen (default: 320 416 '
+                       '512 640)')
+    group.add_argument('--max-size', type=float, help='FLOPs up to which architectures are '
+                       'trained, in multiples of published S (poses: N) (default: 3)')
+    group.add_argument('--sample-seed', type=int, help='seed of the trained architectures '
+                       '(default: 0)')
+
+
+def _add_target(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('target')
+    group.add_argument('--target', default='onnxruntime', metavar='RUNTIME',
+                       help='onnxruntime, openvino or tensorrt (default: onnxruntime)')
+    group.add_argument('--precision', default='int8', choices=['fp32', 'fp16', 'int8'],
+                       help='default: int8')
+    group.add_argument('--threads', type=int, default=1, help='default: 1')
+    group.add_argument('--table', help='table of operator latencies (default: that of the folder)')
+
+
+def _add_latency(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--networks', type=int, default=60, metavar='N', help='random '
+                        'architectures to be measured beside the published ones (default: 60)')
+    parser.add_argument('--precisions', nargs='+', metavar='P', help='default: --precision and '
+                        'what the target has besides')
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--count', type=int, default=30,
+                        help='random architectures to be trained (default: 30)')
+    parser.add_argument('--published', nargs='*', default=['s'], metavar='NAME',
+                        help='published models to be trained alike (default: s)')
+    parser.add_argument('--shard', default='1/1', metavar='I/N', help='train: do the I-th of N '
+                        'parts, for several processes with one --work-dir')
+
+
+def _add_rungs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--scores', nargs='*', metavar='NAME', help='training-free scores that '
+                        'need weights: naswot zico synflow (default: all)')
+
+
+def _add_search(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--budget', type=int, default=300,
+                        help='architectures of each seed and sampler (default: 300)')
+    parser.add_argument('--seeds', type=int, default=3, help='number of seeds (default: 3)')
+    parser.add_argument('--population', type=int, default=32, help='default: 32')
+    parser.add_argument('--samplers', nargs='+', default=['nsga2', 'random'],
+                        choices=['nsga2', 'random'], help='default: nsga2 random')
+    parser.add_argument('--memory', action='store_true',
+                        help='a third objective: megabytes of weights and largest feature map')
+    parser.add_argument('--max-ms', type=float, help='slower architectures are useless '
+                        '(default: latency of the slowest published model)')
+    parser.add_argument('--storage', help='file of the studies, or a URL such as '
+                        'postgresql://user@host/name that several machines share (default: '
+                        'studies.log in the folder)')
+    parser.add_argument('--name', default='search', help="first part of the studies' names")
+    parser.add_argument('--target-ms', nargs='+', type=float, default=[], metavar='MS',
+                        help='choose the most accurate model for each of these latencies '
+                        '(default: those of the published models)')
+    parser.add_argument('--base', metavar='CONFIG', help='config that the configs of the chosen '
+                        'models inherit data and schedule from (default: the recipe)')
+
+
+def _add_verify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--points', type=int, default=4, help='points of the frontier to be '
+                        'trained beside the chosen (default: 4)')
+    parser.add_argument('--rivals', nargs='*', default=['s'], metavar='NAME',
+                        help='published models to be trained alike (default: s)')
+    parser.add_argument('--train-seeds', type=int, default=1, help='trainings of each (default: 1)')
+    parser.add_argument('--repeats', type=int, default=50, help='timed runs (default: 50)')
+
+
+STEPS = dict(latency=_add_latency, train=_add_train, rungs=_add_rungs, search=_add_search,
+             verify=_add_verify)
+
+
+# ------------------------------------------------------------------------ commands
+def space_command(args: argparse.Namespace) -> None:
+    """Count the space and show architectures."""
+    from mmyolonas.search.encoding import describe
+    from mmyolonas.search.frontier import model_config_text
+    from mmyolonas.search.space import Space
+    from mmyolonas.search.space_table import INPUT_SIZES, PUBLISHED
+    from mmyolonas.utils.files import write_text
+    space = Space(args.task, args.input_sizes or INPUT_SIZES)
+    for gene in space.genes:
+        print(f'  {gene.name:<24}{", ".join(map(str, gene.values))}')
+    print(f'{len(space.genes)} choices, {space.size} = {space.size:.2e} architectures')
+    shown = {name: space.published(name) for name in PUBLISHED[args.task]}
+    rng = np.random.default_rng(args.seed)
+    shown.update({f'random{i}': space.sample_genome(rng) for i in range(args.sample)})
+    for name, genome in shown.items():
+        print(f'{name}: {describe(genome)}')
+        if args.write:
+            write_text(args.write / f'{name}.py', model_config_text(genome, space))
+
+
+def open_project(args: argparse.Namespace):
+    """Return the folder's search and the target of the options."""
+    from mmyolonas.search.preparation import Target
+    from mmyolonas.search.project import Project
+    project = Project.open(args.work_dir, recipe=args.recipe, cfg_options=args.cfg_options,
+                           input_sizes=args.input_sizes, max_size=args.max_size,
+                           seed=args.sample_seed)
+    if not hasattr(args, 'target'):
+        return project, None
+    from mmyolonas.search.operator_timing import TARGETS
+    if args.target not in TARGETS:
+        raise UserError(f'unknown target {args.target!r}; choose one of {", ".join(TARGETS)}.')
+    return project, Target(args.target, args.precision, args.threads, args.table)
+
+
+def latency_command(args: argparse.Namespace) -> None:
+    """Measure the target's operators."""
+    from mmyolonas.search.operator_timing import TARGETS
+    from mmyolonas.search.preparation import measure_operators, table_path
+    project, target = open_project(args)
+    precisions = args.precisions or list(dict.fromkeys(
+        [*TARGETS[target.name][:2], args.precision]))
+    table = measure_operators(project, target, args.networks, precisions)
+    for precision in table.precisions:
+        found = table.accuracy(precision)
+        if found is not None:
+            print(f'{precision}: Spearman {found.spearman:.3f}, mean error '
+                  f'{100 * found.error:.1f} % (cross-validated)')
+    print(table_path(project, target))
+
+
+def train_command(args: argparse.Namespace) -> bool:
+    """Train a sample; return whether it is complete."""
+    from mmyolonas.search.preparation import train
+    project, _ = open_project(args)
+    try:
+        index, parts = map(int, args.shard.split('/'))
+        if not 1 <= index <= parts:
+            raise ValueError
+    except ValueError:
+        raise UserError(f'--shard takes I/N, for example 3/10, got {args.shard!r}.') from None
+    wanted = len(range(index - 1, args.count + len(args.published), parts))
+    done = train(project, args.count, args.published, args.limit, (index, parts))
+    print(f'{len(done)} of {wanted} trainings are done')
+    return len(done) == wanted
+
+
+def rungs_command(args: argparse.Namespace) -> None:
+    """Judge the rungs."""
+    from mmyolonas.search.preparation import climb, rungs_text
+    project, _ = open_project(args)
+    ladder = climb(project, getattr(args, 'scores', None))
+    print(rungs_text(ladder))
+    print(f'the search predicts accuracy from {", ".join(ladder.predictor.names)}'
+          + (' and every choice' if ladder.predictor.with_choices else ''))
+
+
+def search_command(args: argparse.Namespace):
+    """Search; return the result."""
+    from mmyolonas.search.comparison import SearchPlan, search
+    from mmyolonas.search.handover import hand_over
+    from mmyolonas.search.preparation import climb
+    project, target = open_project(args)
+    ladder = climb(project, getattr(args, 'scores', None))
+    names = ('accuracy', 'latency', 'memory')[:3 if args.memory else 2]
+    plan = SearchPlan(args.budget, args.seeds, args.samplers, args.population, names, args.max_ms,
+                      args.storage, args.name)
+    result = search(project, target, plan, ladder.predictor, len(project.trainings()))
+    for sampler, rows in result.curves.items():
+        last = rows[:, -1]
+        print(f'{sampler}: hypervolume {last.mean():.3f}, each {np.round(last, 3).tolist()}')
+    base = args.base or project.settings.recipe
+    for name, path in hand_over(project, target, result, base, args.target_ms).items():
+        print(f'{name}: {path}')
+    return result
+
+
+def verify_command(args: argparse.Namespace) -> bool:
+    """Train and time; return whether all wanted trainings are done."""
+    from mmyolonas.search.handover import (
+        dominating,
+        read_chosen,
+        read_result,
+        spread_points,
+        train_chosen,
+        verify,
+    )
+    from mmyolonas.search.report import verified_text
+    project, target = open_project(args)
+    result = read_result(project, target)
+    chosen = read_chosen(project, target)
+    found = {f'found {name}': point for name, point in chosen.items()}
+    known = {point.key for point in found.values()}
+    spread = [p for p in spread_points(result, args.points) if p.key not in known]
+    found.update({f'frontier {i}': point for i, point in enumerate(spread, 1)})
+    seeds: List[int] = list(range(args.train_seeds))
+    wanted = len(found) + len(args.rivals)
+    done = train_chosen(project, list(found.values()), args.rivals, args.limit, seeds)
+    if len(done) < wanted * len(seeds):
+        print(f'{len(done)} of {wanted * len(seeds)} trainings are done; call again')
+        return False
+    points = {**found, **{f'published {n}': p for n, p in result.published.items()}}
+    verified = verify(project, target, points, args.repeats)
+    print(verified_text(verified))
+    names = [row.name for row in dominating(verified)]
+    print('faster than published S at equal or better AP: ' + (', '.join(names) or 'none'))
+    return True
+
+
+def report_command(args: argparse.Namespace) -> None:
+    """Write the report."""
+    from mmyolonas.search.report import write_report
+    project, target = open_project(args)
+    print(write_report(project, target))
+
+
+def run_command(args: argparse.Namespace) -> None:
+    """Do everything in order."""
+    from mmyolonas.search.preparation import table_path
+    project, target = open_project(args)
+    if not table_path(project, target).is_file():
+        latency_command(args)
+    if not train_command(args):
+        return
+    search_command(args)
+    if verify_command(args):
+        report_command(args)
+
+
+COMMANDS = dict(space=space_command, latency=latency_command, train=train_command,
+                rungs=rungs_command, search=search_command, verify=verify_command,
+                report=report_command, run=run_command)
+
+
+def main() -> None:
+    """Run the tool."""
+    args = parse_args()
+    COMMANDS[args.command](args)
+
+
+if __name__ == '__main__':
+    run_main(main)
