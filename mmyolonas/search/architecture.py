@@ -1,7 +1,8 @@
 """From tables of an architecture to a model."""
 import copy
+from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Iterator, Optional
 
 import torch
 from mmengine.config import Config
@@ -74,5 +75,24 @@ def build(architecture: Architecture, num_classes: Optional[int] = None,
     """
     config = model_config(architecture, num_classes)
     init_default_scope('mmdet' if architecture['task'] == 'detection' else 'mmpose')
-    with torch.device(device):
+    if device != 'meta':
+        with torch.device(device):
+            return MODELS.build(config)
+    with torch.device(device), _without_weights():
         return MODELS.build(config)
+
+
+@contextmanager
+def _without_weights() -> Iterator[None]:
+    """Leave out the drawing of weights, which takes time even where there are none."""
+    kinds = (nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase,
+             nn.modules.batchnorm._BatchNorm)
+    before = [(kind, kind.__dict__['reset_parameters']) for kind in kinds
+              if 'reset_parameters' in kind.__dict__]
+    try:
+        for kind, _ in before:
+            kind.reset_parameters = lambda self: None
+        yield
+    finally:
+        for kind, method in before:
+            kind.reset_parameters = method

@@ -17,7 +17,7 @@ from mmyolonas.utils.files import PathLike, write_json
 from mmyolonas.utils.progress import track
 
 #: Architectures that are drawn for each that is trained.
-_DRAWN = 12
+_DRAWN = 6
 _FILE = 'search.json'
 
 
@@ -99,16 +99,24 @@ class Project:
     def sample(self, count: int) -> List[Genome]:
         """Return architectures to be trained, spread evenly over the logarithm of FLOPs.
 
-        Drawn uniformly, up to ``max_size``, most architectures would be alike.
+        Drawn uniformly, up to ``max_size``, most architectures would be alike. They
+        are kept in ``sample_<count>.json``.
         """
+        path = self.path(f'sample_{count}.json')
+        if not path.is_file():
+            write_json(path, self._draw(count))
+        return [self.space.check(genome) for genome in json.loads(path.read_text())]
+
+    def _draw(self, count: int) -> List[Genome]:
         rng = np.random.default_rng(self.settings.seed)
-        small = 's' if 'n' not in PUBLISHED[self.space.task] else 'n'
+        small = PUBLISHED[self.space.task][0]
+        classes = self.recipe.num_classes
         limit = self.settings.max_size * structure(
-            self.space, self.space.published(small), self.recipe.num_classes).flops
+            self.space, self.space.published(small), classes).flops
         drawn: Dict[float, Genome] = {}
         for _ in track(range(_DRAWN * count), 'drawing architectures'):
             genome = self.space.sample_genome(rng)
-            flops = structure(self.space, genome, self.recipe.num_classes).flops
+            flops = structure(self.space, genome, classes).flops
             if flops <= limit:
                 drawn[float(flops)] = genome
         if len(drawn) < count:
