@@ -1,8 +1,9 @@
 """Are predicted latencies of architectures the measured ones? Spearman, Kendall, mean error.
 
 A table of operators is measured on random architectures and the published ones; other random
-architectures, which had no part in it, are then timed as a whole, in turn, and predicted. For comparison: time proportional to the multiplications of the same networks.
-The shortest run counts: what else runs on a machine can only add to it.
+architectures, which had no part in it, are then timed as a whole, in turn, and predicted. For
+comparison: time proportional to the multiplications of the same networks. The shortest run
+counts: what else runs on a machine can only add to it.
 
 Stopped and started again with the same options, it goes on where it was.
 """

@@ -2,20 +2,24 @@
 
 Trains YOLO-NAS-S on the generated shapes of `make quickstart` with either
 block, everything else equal, quantises both after training in the same way and
-scores the exported files on the held-out images. Steps that are done are not
-repeated. Writes table.md, figures.json and qarepvgg.png to the work folder.
+scores the exported files on the held-out images; then, in PyTorch, with ever
+fewer bits for the same ranges, where the reserve of each shows. Steps that are
+done are not repeated. Writes table.md, figures.json and qarepvgg.png to the work
+folder.
 """
 import argparse
 import json
 import os
 import sys
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
+
+from mmengine.config import Config
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from mmyolonas.utils.cli import new_parser, run_main  # noqa: E402
+from mmyolonas.utils.cli import load_config, new_parser, run_main  # noqa: E402
 from mmyolonas.utils.files import atomic_path, write_json, write_text  # noqa: E402
 from mmyolonas.utils.stages import run_tool  # noqa: E402
 
@@ -30,6 +34,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--data-dir', type=Path, default=Path('data/sample_shapes'))
     parser.add_argument('--seeds', type=int, nargs='+', default=[0])
     parser.add_argument('--calib-methods', nargs='+', default=['max', 'percentile'])
+    parser.add_argument('--bits', type=int, nargs='+', default=[8, 7, 6, 5, 4],
+                        help='of weights and activations, with the ranges of the last method')
     parser.add_argument('--epochs', type=int, default=8)
     return parser.parse_args()
 
@@ -70,6 +76,15 @@ def quantise(args: argparse.Namespace, block: str, seed: int, method: str) -> Di
     return json.loads((folder / 'report.json').read_text())
 
 
+def load_block(args: argparse.Namespace, block: str, seed: int) -> Tuple[Config, Any]:
+    """Return config and trained model."""
+    from mmyolonas.deploy.pipeline import load_model
+    overrides = dict(option.split('=', 1) for option in options(args, seed) if 'data_root' in option
+                     or 'ann_file' in option)
+    cfg = load_config(str(CONFIGS[block]), overrides)
+    return cfg, load_model(cfg, str(train(args, block, seed)))
+
+
 def ranges(args: argparse.Namespace, block: str, seed: int) -> List[float]:
     """Return largest weight over the weights' deviation, for each fused block.
 
@@ -78,23 +93,43 @@ def ranges(args: argparse.Namespace, block: str, seed: int) -> List[float]:
     """
     import torch
 
-    from mmyolonas.deploy.pipeline import load_model
     from mmyolonas.models.layers import QARepVGGBlock
     from mmyolonas.quantization import fuse_model
-    from mmyolonas.utils.cli import load_config
-    model = fuse_model(load_model(
-        load_config(str(CONFIGS[block])), str(train(args, block, seed))))
+    model = fuse_model(load_block(args, block, seed)[1])
     with torch.no_grad():
         return [float(module.rbr_reparam.weight.abs().max() / module.rbr_reparam.weight.std())
                 for module in model.modules() if isinstance(module, QARepVGGBlock)]
 
 
-def plot(rows: List[Dict[str, Any]], spreads: Dict[str, List[float]], path: Path) -> None:
-    """Draw AP in float and in 8 bit, and the spread of the fused weights."""
+def score_bits(args: argparse.Namespace, block: str, seed: int) -> Dict[str, float]:
+    """Return the AP with weights and activations of so many bits, by their number."""
+    from mmyolonas.quantization import RangeTable, fuse_model, quantise_model
+    from mmyolonas.quantization.images import keep_samples, load_samples
+    from mmyolonas.quantization.scoring import Scorer
+    folder = args.work_dir / f'{block}_{seed}'
+    file = folder / 'bits.json'
+    found = json.loads(file.read_text()) if file.exists() else {}
+    if all(str(bits) in found for bits in args.bits):
+        return found
+    cfg, model = load_block(args, block, seed)
+    scorer = Scorer.from_config(cfg, model, keep_samples(load_samples(cfg, model)))
+    quantized = quantise_model(fuse_model(model))
+    quantized.load(RangeTable.load(folder / args.calib_methods[-1] / 'ranges.json'))
+    for bits in args.bits:
+        for quantizer in (*quantized.activations.values(), *quantized.weights.values()):
+            quantizer.num_bits = bits
+        found[str(bits)] = scorer.score(quantized.model, f'AP {block}, {bits} bits').ap
+        write_json(file, found)
+    return found
+
+
+def plot(rows: List[Dict[str, Any]], stress: Dict[str, List[Dict[str, float]]],
+         spreads: Dict[str, List[float]], path: Path) -> None:
+    """Draw AP in float and in 8 bit, AP by bits, and the spread of the fused weights."""
     import matplotlib
     matplotlib.use('Agg')
     from matplotlib import pyplot as plt
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(15, 4))
     kinds = ['float', *dict.fromkeys(row['method'] for row in rows)]
     for offset, block in enumerate(CONFIGS):
         mine = [row for row in rows if row['block'] == block]
@@ -104,6 +139,11 @@ def plot(rows: List[Dict[str, Any]], spreads: Dict[str, List[float]], path: Path
         left.bar(places, [sum(v) / len(v) for v in values], 0.38, label=block)
         for place, value in zip(places, values):
             left.plot([place] * len(value), value, 'k.', markersize=4)
+        floats = dict((row['seed'], row['float']) for row in mine).values()
+        for value, found in zip(floats, stress[block]):
+            bits = sorted(map(int, found))
+            middle.plot(bits, [value - found[str(n)] for n in bits], '.-', color=f'C{offset}',
+                        label=block)
         right.plot(sorted(spreads[block]), '.-', label=block)
     left.set_xticks([index + 0.2 for index in range(len(kinds))],
                     ['float', *(f'8 bit, {kind}' for kind in kinds[1:])])
@@ -111,7 +151,10 @@ def plot(rows: List[Dict[str, Any]], spreads: Dict[str, List[float]], path: Path
     right.set_xlabel('fused blocks, sorted')
     right.set_ylabel('largest weight / standard deviation')
     right.set_yscale('log')
-    for axis in (left, right):
+    middle.set_xlabel('bits of weights and activations')
+    middle.set_ylabel('AP lost')
+    middle.set_yscale('symlog', linthresh=1)
+    for axis in (left, middle, right):
         axis.grid(alpha=0.3)
         axis.legend()
     figure.tight_layout()
@@ -136,14 +179,22 @@ def main() -> None:
                     args, block, seed, method)['rows']}
                 rows.append(dict(block=block, seed=seed, method=method, float=found['float'],
                                  int8=found['int8'], lost=found['float'] - found['int8']))
+    stress = {block: [score_bits(args, block, seed) for seed in args.seeds] for block in CONFIGS}
     spreads = {block: ranges(args, block, args.seeds[0]) for block in CONFIGS}
-    write_json(args.work_dir / 'figures.json', dict(rows=rows, spreads=spreads))
+    write_json(args.work_dir / 'figures.json', dict(rows=rows, bits=stress, spreads=spreads))
     lines = ['| block | seed | calibration | AP float | AP 8 bit | lost |', '|' + '---|' * 6]
     lines += [f'| {row["block"]} | {row["seed"]} | {row["method"]} | {row["float"]:.2f} | '
               f'{row["int8"]:.2f} | {row["lost"]:+.2f} |' for row in rows]
+    lines += ['', '| AP lost with | ' + ' | '.join(f'{n} bits' for n in args.bits) + ' |',
+              '|' + '---|' * (len(args.bits) + 1)]
+    for block, found in stress.items():
+        for seed, values in zip(args.seeds, found):
+            start = next(r['float'] for r in rows if (r['block'], r['seed']) == (block, seed))
+            lost = [f'{start - values[str(n)]:+.2f}' for n in args.bits]
+            lines.append(f'| {block}, seed {seed} | ' + ' | '.join(lost) + ' |')
     text = '\n'.join(lines) + '\n'
     write_text(args.work_dir / 'table.md', text)
-    plot(rows, spreads, args.work_dir / 'qarepvgg.png')
+    plot(rows, stress, spreads, args.work_dir / 'qarepvgg.png')
     print(text)
 
 
