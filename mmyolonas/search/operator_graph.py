@@ -120,11 +120,21 @@ class _Reader:
                             attribute(node, 'kernel_shape', [1])[0], stride)
         if kind == 'Concat':
             return Operator('concat', channels, channels, height, width, groups=len(data))
+        if kind in ('GlobalAveragePool', 'ReduceMean', 'Sigmoid') or (
+                kind == 'Mul' and len(data) > 1):
+            self._mark_float(data)
         if kind in ('GlobalAveragePool', 'ReduceMean'):
             return Operator('mean', channels, channels, *source[2:])
         if kind == 'Mul':
             kind = 'scale' if len(data) > 1 else 'rescale'
         return Operator(kind.lower(), channels, channels, height, width)
+
+    def _mark_float(self, data: List[str]) -> None:
+        """Note that attention reads values."""
+        found = self.found
+        for place in {found.owners[name] for name in data if name in found.owners}:
+            if found.operators[place].macs:
+                found.operators[place] = replace(found.operators[place], float_output=True)
 
 
 def _per_prior(shape: Shape, priors: int) -> int:

@@ -9,7 +9,7 @@ fill the vectors of the processor; it is interpolated by a Gaussian process
 whose length scales maximise the likelihood of the measurements.
 """
 from dataclasses import dataclass, field
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
@@ -179,11 +179,33 @@ class OperatorModel:
 
 def family(operator: Operator) -> str:
     """Return the name under which an operator is fitted."""
-    return f'{operator.kind} (prediction)' if operator.prediction else operator.kind
+    return (operator.kind + ' (prediction)' * operator.prediction +
+            ' (float output)' * operator.float_output)
 
 
 def _rates(operators: Sequence[Operator], times: np.ndarray, counts: np.ndarray) -> List[float]:
     """Return non-negative rates that minimise relative errors."""
-    weight = np.sqrt(counts) / np.maximum(times, 10 * FLOOR)
-    columns = work(operators)
-    return nnls(columns * weight[:, None], times * weight)[0].tolist()
+    return relative_nnls(work(operators), np.maximum(times, FLOOR), counts)
+
+
+def relative_nnls(columns: np.ndarray, target: np.ndarray, counts: Any = 1.,
+                  rounds: int = 8, width: float = 0.05) -> List[float]:
+    """Return non-negative factors of columns that give a target up to relative errors.
+
+    Errors beyond ``width`` count by their size rather than its square (Huber's loss by
+    iterated weights): on a shared machine some measurements are far too long.
+
+    Args:
+        columns (ndarray): Of shape (N, K).
+        target (ndarray): Positive, of shape (N,).
+        counts (float | ndarray): Weight of each row.
+        rounds (int): Iterations. Defaults to 8.
+        width (float): Relative error. Defaults to 0.05.
+    """
+    rows = columns / target[:, None]
+    weight = np.ones(len(target))
+    for _ in range(rounds):
+        root = np.sqrt(weight * counts)
+        factors = nnls(rows * root[:, None], root)[0]
+        weight = width / np.maximum(np.abs(rows @ factors - 1), width)
+    return factors.tolist()

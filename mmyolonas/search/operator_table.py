@@ -1,17 +1,16 @@
 """Latency of a network as the sum of its operators, measured on one machine."""
 import json
 import warnings
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import onnx
-from scipy.optimize import nnls
 from torch import nn
 
 from mmyolonas.search.machine import describe_machine
-from mmyolonas.search.operator_model import KindModel, OperatorModel
+from mmyolonas.search.operator_model import KindModel, OperatorModel, relative_nnls
 from mmyolonas.search.operators import Operator, boundary_operators, sides
 from mmyolonas.utils import UserError, track, write_text
 from mmyolonas.utils.files import PathLike
@@ -69,6 +68,14 @@ class _Fit:
     whole: List[float]
     accuracy: Optional[Accuracy] = None
     exact: Dict[Operator, float] = field(default_factory=dict)
+    between: Dict[Operator, float] = field(default_factory=dict)
+
+    def times(self, operators: Sequence[Operator]) -> np.ndarray:
+        """Return the milliseconds of operators: measured, else interpolated."""
+        new = list({op for op in operators if op not in self.exact and op not in self.between})
+        self.between.update(zip(new, self.model.predict(new).tolist()))
+        return np.array([self.exact[op] if op in self.exact else self.between[op]
+                         for op in operators])
 
 
 class OperatorTable:
@@ -115,6 +122,7 @@ class OperatorTable:
     def predict_many(self, networks: Sequence[Network], precision: str = 'fp32') -> np.ndarray:
         """Return the latencies of networks in milliseconds; see :meth:`predict`."""
         fit = self._fit_of(precision)
+        networks = [[_as_in(op, precision) for op in network] for network in networks]
         missing = fit.model.unknown([op for network in networks for op in network])
         if missing:
             warnings.warn(f'the table has no times of {", ".join(missing)}; they count as nothing. '
@@ -123,7 +131,7 @@ class OperatorTable:
 
     def operator_ms(self, operator: Operator, precision: str = 'fp32') -> float:
         """Return the time of an operator: measured, else interpolated."""
-        return float(self._operator_times([operator], self._fit_of(precision))[0])
+        return float(self._fit_of(precision).times([_as_in(operator, precision)])[0])
 
     def accuracy(self, precision: str = 'fp32') -> Optional[Accuracy]:
         """Return how well networks left out of the fit were predicted (cross-validation).
@@ -133,20 +141,12 @@ class OperatorTable:
         return self._fit_of(precision).accuracy
 
     @staticmethod
-    def _operator_times(operators: Sequence[Operator], fit: _Fit) -> np.ndarray:
-        times = fit.model.predict(operators)
-        for place, operator in enumerate(operators):
-            times[place] = fit.exact.get(operator, times[place])
-        return times
-
-    @classmethod
-    def _sums(cls, networks: Sequence[Network], fit: _Fit, precision: str) -> np.ndarray:
+    def _sums(networks: Sequence[Network], fit: _Fit, precision: str) -> np.ndarray:
         """Return (N, 3): 1, number of operators, sum of their times."""
         if precision == 'int8':
             networks = [[*network, *boundary_operators(network)] for network in networks]
-        unique = {op: place for place, op in enumerate({op for net in networks for op in net})}
-        times = cls._operator_times(list(unique), fit)
-        return np.array([[1., len(network), times[[unique[op] for op in network]].sum()]
+        fit.times([op for network in networks for op in network])  # all at once is quicker
+        return np.array([[1., len(network), fit.times(network).sum()]
                          for network in networks]).reshape(-1, 3)
 
     # ---------------------------------------------------------------- fitting
@@ -177,7 +177,7 @@ class OperatorTable:
         if out_of_fold is not None:
             # what other networks see: interpolated times rather than exact ones
             sums = out_of_fold
-        fit.whole = nnls(sums / measured[:, None], np.ones(len(measured)))[0].tolist()
+        fit.whole = relative_nnls(sums, measured)
         if out_of_fold is not None:
             fit.accuracy = accuracy(out_of_fold @ np.array(fit.whole), measured)
         return fit
@@ -219,6 +219,7 @@ class OperatorTable:
         """Take in the measurement of a network."""
         rows = []
         for operator, value in times:
+            operator = _as_in(operator, precision)
             if operator not in self._places:
                 self._places[operator] = len(self.operators)
                 self.operators.append(operator)
@@ -287,6 +288,13 @@ class OperatorTable:
                           'there, not here.', stacklevel=3)
 
 
+def _as_in(operator: Operator, precision: str) -> Operator:
+    """Return an operator without what makes no difference in a precision."""
+    if operator.float_output and precision != 'int8':
+        return replace(operator, float_output=False)
+    return operator
+
+
 def accuracy(predicted: Sequence[float], measured: Sequence[float]) -> Accuracy:
     """Compare predicted and measured times."""
     from scipy.stats import spearmanr
@@ -295,8 +303,8 @@ def accuracy(predicted: Sequence[float], measured: Sequence[float]) -> Accuracy:
                     float(ratio.mean() - 1), len(ratio))
 
 
-def measure_table(models: Iterable[Tuple[str, Union[Model, Callable[[], Model]]]], target: str = 'onnxruntime',
-                  precisions: Sequence[str] = ('fp32', 'int8'),
+def measure_table(models: Iterable[Tuple[str, Union[Model, Callable[[], Model]]]],
+                  target: str = 'onnxruntime', precisions: Sequence[str] = ('fp32', 'int8'),
                   input_size: Union[int, Sequence[int]] = 320, num_threads: int = 1,
                   path: PathLike = 'operators.json', repeats: int = 20) -> OperatorTable:
     """Measure networks and write the table of their operators.

@@ -49,6 +49,8 @@ class Operator:
         groups (int): Groups; of ``'concat'`` the number of inputs.
         prediction (bool): Whether the result goes to decoding; such a
             convolution stays float in full INT8.
+        float_output (bool): Whether attention reads the result, which has no 8-bit
+            form, so that in INT8 the result is float.
     """
     kind: str
     in_channels: int
@@ -59,6 +61,7 @@ class Operator:
     stride: int = 1
     groups: int = 1
     prediction: bool = False
+    float_output: bool = False
 
     @property
     def values(self) -> int:
@@ -175,6 +178,12 @@ class _Recorder:
         """Note that a map goes to decoding."""
         self.found[output.source] = replace(self.found[output.source], prediction=True)
 
+    def mark_float(self, *maps: '_Map') -> None:
+        """Note that attention reads maps."""
+        for source in (x.source for x in maps):
+            if source >= 0 and self.found[source].macs:
+                self.found[source] = replace(self.found[source], float_output=True)
+
     def convolution(self, x: '_Map', out_channels: int, kernel: int, stride: int,
                     groups: int) -> '_Map':
         """Note a convolution that keeps the side, but for its stride."""
@@ -249,6 +258,7 @@ def _product(left: Any, right: Any) -> _Map:
     if not isinstance(right, _Map):  # a shortcut's scale
         return left.recorder.add(Operator('rescale', left.channels, left.channels, left.height,
                                           left.width))
+    left.recorder.mark_float(left, right)
     large = max(left, right, key=_Map.numel)
     return left.recorder.add(Operator('scale', large.channels, large.channels, large.height,
                                       large.width))
@@ -291,10 +301,12 @@ def _resize(x: _Map, size: Any = None, scale_factor: Any = None, *_: Any, **__: 
 
 
 def _mean(x: _Map, *_: Any, **__: Any) -> _Map:
+    x.recorder.mark_float(x)
     return x.recorder.add(Operator('mean', x.channels, x.channels, x.height, x.width))
 
 
 def _sigmoid(x: _Map) -> _Map:
+    x.recorder.mark_float(x)
     return x.recorder.add(Operator('sigmoid', x.channels, x.channels, x.height, x.width))
 
 

@@ -118,6 +118,8 @@ def test_attention_keeps_the_scale_of_its_shortcut():
     assert counts['mean'] == counts['sigmoid'] == counts['scale'] == 4
     assert counts['rescale'] == 2
     assert Operator('mean', 8, 8, 4, 4) in found and Operator('conv', 8, 2, 1, 1) in found
+    # what attention reads: four maps, and four times the last of its own convolutions
+    assert Counter(op.kernel for op in found if op.float_output) == {3: 4, 1: 4}
     assert Counter(graph_operators(export_network(model, 64))) == Counter(found)
 
 
