@@ -209,3 +209,27 @@ def relative_nnls(columns: np.ndarray, target: np.ndarray, counts: Any = 1.,
         factors = nnls(rows * root[:, None], root)[0]
         weight = width / np.maximum(np.abs(rows @ factors - 1), width)
     return factors.tolist()
+
+
+@dataclass
+class Accuracy:
+    """How well times are predicted.
+
+    Args:
+        spearman (float): Rank correlation of predicted and measured times.
+        error (float): Mean of the relative errors, 0.1 for 10 %.
+        bias (float): Mean of predicted over measured, less 1.
+        networks (int): How many networks.
+    """
+    spearman: float
+    error: float
+    bias: float
+    networks: int
+
+
+def accuracy(predicted: Sequence[float], measured: Sequence[float]) -> Accuracy:
+    """Compare predicted and measured times."""
+    from scipy.stats import spearmanr
+    ratio = np.asarray(predicted) / np.asarray(measured)
+    return Accuracy(float(spearmanr(predicted, measured)[0]), float(np.abs(ratio - 1).mean()),
+                    float(ratio.mean() - 1), len(ratio))

@@ -10,7 +10,13 @@ import onnx
 from torch import nn
 
 from mmyolonas.search.machine import describe_machine
-from mmyolonas.search.operator_model import KindModel, OperatorModel, relative_nnls
+from mmyolonas.search.operator_model import (
+    Accuracy,
+    KindModel,
+    OperatorModel,
+    accuracy,
+    relative_nnls,
+)
 from mmyolonas.search.operators import Operator, boundary_operators, sides
 from mmyolonas.utils import UserError, track, write_text
 from mmyolonas.utils.files import PathLike
@@ -43,22 +49,6 @@ class NetworkRecord:
     best: float
     times: List[Tuple[int, float]]
     rest: float = 0.
-
-
-@dataclass
-class Accuracy:
-    """How well times are predicted.
-
-    Args:
-        spearman (float): Rank correlation of predicted and measured times.
-        error (float): Mean of the relative errors, 0.1 for 10 %.
-        bias (float): Mean of predicted over measured, less 1.
-        networks (int): How many networks.
-    """
-    spearman: float
-    error: float
-    bias: float
-    networks: int
 
 
 @dataclass
@@ -293,14 +283,6 @@ def _as_in(operator: Operator, precision: str) -> Operator:
     if operator.float_output and precision != 'int8':
         return replace(operator, float_output=False)
     return operator
-
-
-def accuracy(predicted: Sequence[float], measured: Sequence[float]) -> Accuracy:
-    """Compare predicted and measured times."""
-    from scipy.stats import spearmanr
-    ratio = np.asarray(predicted) / np.asarray(measured)
-    return Accuracy(float(spearmanr(predicted, measured)[0]), float(np.abs(ratio - 1).mean()),
-                    float(ratio.mean() - 1), len(ratio))
 
 
 def measure_table(models: Iterable[Tuple[str, Union[Model, Callable[[], Model]]]],

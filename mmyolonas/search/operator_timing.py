@@ -1,5 +1,6 @@
 """Timing a network on a target: the whole, and each of its operators."""
 import os
+import re
 import tempfile
 from dataclasses import dataclass
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
@@ -151,7 +152,7 @@ class NetworkFile:
         """Return what the runtime's profile says."""
         if self._session is not None:
             times = self._session.layer_times({'input': self.image}, repeats)
-            return [Kernel(name, ms, 'Layer', name.split(' + ')) for name, ms in times]
+            return [Kernel(name, ms, 'Layer', _layer_nodes(name)) for name, ms in times]
         return profile_kernels(self.path, self.image, self.target, self.num_threads, repeats)
 
     def operator_times(self, repeats: int = 20) -> Tuple[List[Tuple[Operator, float]], float]:
@@ -173,6 +174,15 @@ class NetworkFile:
 
     def __exit__(self, *_) -> None:
         self.close()
+
+
+def _layer_nodes(layer: str) -> List[str]:
+    """Return the nodes in the name of a TensorRT layer.
+
+    ``a/Conv + b/Relu``, ``{ForeignNode[a/Reshape...b/Concat]}`` and ``Reformatting
+    CopyNode for Input Tensor 0 to a/Conv`` are some.
+    """
+    return [part for part in re.split(r' \+ | to |\.{3}|\|\||[{}\[\]]', layer) if part]
 
 
 def _open_tensorrt(path: str, precision: str):

@@ -8,14 +8,13 @@ search may ask for thousands of architectures, built on the ``meta`` device if i
 Activations belong to the convolution in front of them, batch norms are folded, and
 everything behind the last convolutions is one operator (``'decode'``).
 """
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, Sequence, Tuple, Union
 
 import torch
 from torch import nn
 
-from mmyolonas.models.layers import QARepVGGBlock, YOLONASCSPLayer
+from mmyolonas.search.exported_form import as_exported
 from mmyolonas.utils import UserError
 
 #: What the fields mean beside a convolution's is said in :class:`Operator`.
@@ -118,7 +117,7 @@ def operators(model: nn.Module, input_size: Union[int, Sequence[int]]) -> List[O
     height, width = sides(input_size)
     head = getattr(model, 'bbox_head', None) or model.head
     recorder = _Recorder()
-    with torch.no_grad(), _as_exported(model):
+    with torch.no_grad(), as_exported(model):
         image = _Map(recorder, 3, height, width)
         feats = model.neck(model.backbone(image))
         maps = [level(feat) for level, feat in zip(head.levels, feats)]
@@ -313,55 +312,3 @@ def _sigmoid(x: _Map) -> _Map:
 _HANDLERS: Dict[str, Callable[..., _Map]] = dict(
     conv2d=_conv, conv_transpose2d=_deconv, cat=_concat, max_pool2d=_pool, interpolate=_resize,
     adaptive_avg_pool2d=_mean, sigmoid=_sigmoid, add=_sum, radd=_sum, mul=_product, rmul=_product)
-
-
-@contextmanager
-def _as_exported(model: nn.Module) -> Iterator[None]:
-    """Let a model compute what its exported form does, without changing a weight."""
-    modes = {module: module.training for module in model.modules() if module.training}
-    replaced = []
-    try:
-        for module in model.modules():
-            module.training = False
-            if isinstance(module, QARepVGGBlock) and not module.is_fused:
-                module.forward = _fused_forward(module)
-                replaced.append(module)
-            elif _scale_is_folded(module):
-                for bottleneck in module.bottlenecks:
-                    bottleneck.forward = _plain_bottleneck(bottleneck)
-                    replaced.append(bottleneck)
-        yield
-    finally:
-        for module in replaced:
-            del module.forward
-        for module in modes:
-            module.training = True
-
-
-def _fused_forward(block: QARepVGGBlock) -> Callable[[_Map], _Map]:
-    """Return the forward of the block's one convolution."""
-
-    def forward(x: _Map) -> _Map:
-        y = x.recorder.convolution(x, block.out_channels, 3, block.stride, block.groups)
-        return block.attention(block.act(y))
-
-    return forward
-
-
-def _plain_bottleneck(bottleneck: nn.Module) -> Callable[[_Map], _Map]:
-    """Return the forward of a bottleneck whose scale went into its neighbours."""
-    return lambda x: x + bottleneck.cv2(bottleneck.cv1(x))
-
-
-def _scale_is_folded(layer: nn.Module) -> bool:
-    """Return whether export folds the shortcuts' scales of a layer into convolutions."""
-    return isinstance(layer, YOLONASCSPLayer) and all(
-        type(bottleneck.shortcut) is nn.Identity and all(
-            isinstance(_activation(block), nn.ReLU) and
-            isinstance(getattr(block, 'attention', None), (nn.Identity, type(None)))
-            for block in (bottleneck.cv1, bottleneck.cv2))
-        for bottleneck in layer.bottlenecks)
-
-
-def _activation(block: nn.Module) -> Any:
-    return block.act if isinstance(block, QARepVGGBlock) else getattr(block, 'activate', None)

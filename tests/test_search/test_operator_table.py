@@ -11,16 +11,17 @@ from mmengine.registry import init_default_scope
 
 from mmyolonas.quantization.kernels import Kernel
 from mmyolonas.registry import MODELS
-from mmyolonas.search import operator_table
+from mmyolonas.search import operator_table, operator_timing
 from mmyolonas.search.architecture import build
 from mmyolonas.search.machine import describe_machine
-from mmyolonas.search.operator_graph import GraphOperators
+from mmyolonas.search.operator_graph import GraphOperators, read_graph
 from mmyolonas.search.operator_table import OperatorTable, accuracy, measure_table
 from mmyolonas.search.operator_timing import (
     NetworkFile,
     attribute,
     check_target,
     export_network,
+    time_network,
 )
 from mmyolonas.search.operators import Operator, boundary_operators, operators
 from mmyolonas.search.space import Space
@@ -239,6 +240,40 @@ def test_kernels_are_attributed_by_name_and_by_neighbour():
     assert times == {3: 1., 0: 6., 1: 40., 4: 16., 2: 64.} and rest == 128.
     fused = [Kernel('a', 1., 'Convolution', ['sum', 'stem/Conv'])]
     assert attribute(fused, graph)[0] == {0: 1.}
+
+
+def test_layers_of_an_engine_are_attributed(small_file, monkeypatch):
+    graph = read_graph(small_file)
+    convs = [node.name for node in small_file.graph.node if node.op_type == 'Conv']
+    decoding = [name for name, place in graph.owners.items()
+                if graph.operators[place].kind == 'decode']
+
+    class Engine:
+        """Stands for a session on a GPU."""
+
+        def run(self, feed):
+            return {'boxes': feed['input']}
+
+        def layer_times(self, feed, repeats):
+            first, second, *others = convs
+            return [(f'{first} + {first}/Relu', 1.),
+                    (f'Reformatting CopyNode for Input Tensor 0 to {second}', 2.),
+                    (second, 4.), *((name, 8.) for name in others),
+                    (f'{{ForeignNode[{decoding[0]}...{decoding[-1]}]}}', 16.)]
+
+        def close(self):
+            pass
+
+    precisions = []
+    monkeypatch.setattr(operator_timing, '_open_tensorrt',
+                        lambda path, precision: precisions.append(precision) or Engine())
+    times = time_network(small_file, 'tensorrt', ['fp16', 'int8'], repeats=2)
+    assert precisions == ['fp16', 'int8'] and times['fp16'].total.best > 0
+    for found in times.values():
+        convolutions = [ms for op, ms in found.operators if op.kind == 'conv']
+        assert convolutions == [1., 6., *[8.] * (len(convs) - 2)]
+        assert sum(ms for op, ms in found.operators if op.kind == 'decode') == 16.
+        assert found.rest == 0
 
 
 def test_a_stopped_measurement_goes_on(tmp_path, monkeypatch):
