@@ -167,7 +167,7 @@ def test_batched_nms_keeps_classes_apart():
 def test_roi_align_of_a_ramp_and_its_gradient():
     from mmcv.ops import RoIAlign
     layer = RoIAlign((2, 2), spatial_scale=0.5, sampling_ratio=2, aligned=True)
-    ramp = torch.arange(16, dtype=torch.double).expand(1, 1, 16, 16)
+    ramp = torch.arange(16, dtype=torch.double).expand(1, 1, 16, 16).contiguous()
     rois = torch.tensor([[0, 4, 4, 20, 20]], dtype=torch.double)
     # The box covers 1.5 to 9.5 in cell centres; its bins are centred at 3.5 and 7.5.
     torch.testing.assert_close(

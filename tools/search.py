@@ -55,6 +55,9 @@ def parse_args() -> argparse.Namespace:
         if name in ('train', 'verify', 'run'):
             command.add_argument('--limit', type=int, help='most trainings of this call; the rest '
                                  'is left for the next')
+        if name == 'run':
+            command.add_argument('--rounds', type=int, default=1, help='times to search, train '
+                                 'what was found and fit the surrogate anew (default: 1)')
         for step, add in STEPS.items():
             if name in (step, 'run'):
                 add(command)
@@ -289,9 +292,12 @@ def run_command(args: argparse.Namespace) -> None:
         latency_command(args)
     if not train_command(args):
         return
-    search_command(args)
-    if verify_command(args):
-        report_command(args)
+    for number in range(1, args.rounds + 1):
+        print(f'--- round {number} of {args.rounds}: {len(project.trainings())} trainings')
+        search_command(args)
+        if not verify_command(args):
+            return
+    report_command(args)
 
 
 COMMANDS = dict(space=space_command, latency=latency_command, train=train_command,

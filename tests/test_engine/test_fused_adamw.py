@@ -29,14 +29,16 @@ def test_falls_back_where_there_is_no_fused_kernel(monkeypatch):
     original = torch.optim.AdamW.__init__
 
     def without_fused(self, params, *args, fused=None, **kwargs):
+        original(self, params, *args, fused=fused, **kwargs)  # writes into the groups it is given
         if fused:
             raise RuntimeError('`fused=True` requires all the params to be on CUDA')
-        original(self, params, *args, **kwargs)
 
     monkeypatch.setattr(torch.optim.AdamW, '__init__', without_fused)
     model = nn.Linear(3, 2)
-    optimizer = FusedAdamW((p for p in model.parameters()), lr=1e-3)
-    assert sum(len(group['params']) for group in optimizer.param_groups) == 2
+    for params in (model.parameters(), [dict(params=[p]) for p in model.parameters()]):
+        optimizer = FusedAdamW(params, lr=1e-3)
+        assert sum(len(group['params']) for group in optimizer.param_groups) == 2
+        assert not any(group['fused'] for group in optimizer.param_groups)
 
 
 @pytest.mark.parametrize('rule', [dict(norm_decay_mult=0., bias_decay_mult=0.)])

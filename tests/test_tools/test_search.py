@@ -2,10 +2,13 @@
 import json
 
 import pytest
+from mmengine.registry import MODELS, init_default_scope
 
-from mmyolonas.search import short_training
+from mmyolonas.search import handover, preparation, short_training
 from mmyolonas.search.evaluation import structure
+from mmyolonas.search.operator_table import measure_table
 from mmyolonas.search.space import Space
+from mmyolonas.search.verify import Measured, measure_models
 from mmyolonas.utils.cli import load_config
 from tests import tiny
 from tests.run_tool import run_tool
@@ -16,7 +19,7 @@ TOOL = 'tools/search.py'
 @pytest.fixture
 def recipe(tmp_path, monkeypatch):
     """A recipe on drawn images, whose trainings only look at the architecture."""
-    cfg = tiny.config(tiny.write_data(tmp_path / 'data', 16), tmp_path / 'work', epochs=1)
+    cfg = tiny.config(tiny.write_data(tmp_path / 'data', 8), tmp_path / 'work', epochs=1)
     cfg.update(img_scale=(64, 64))
     cfg['train_cfg'].update(val_interval=1)
 
@@ -25,7 +28,19 @@ def recipe(tmp_path, monkeypatch):
         ap = 0.2 + 0.01 * deep + 1e-4 * architecture['backbone']['stem_channels']
         return dict(ap=ap, ap50=1.5 * ap, val_loss=1 / ap)
 
+    def measure(models, *args, path, **kwargs):
+        # the list is that of the tool, the table one of a narrow network, which is quick
+        assert [entry[0] for entry in models[:3]] == [f'published {n}' for n in 'sml']
+        init_default_scope('mmdet')
+        model = MODELS.build(tiny.model_config())
+        return measure_table([('tiny', model, 64)], *args, path=path, repeats=2, **kwargs)
+
+    def time_models(space, genomes, *args):
+        return {name: Measured(2. + index, 1. + index) for index, name in enumerate(genomes)}
+
     monkeypatch.setattr(short_training, 'train_architecture', train)
+    monkeypatch.setattr(preparation, 'measure_table', measure)
+    monkeypatch.setattr(handover, 'measure_models', time_models)
     return tiny.write_config(tmp_path / 'recipe.py', cfg)
 
 
@@ -52,11 +67,27 @@ def test_all_steps(recipe, tmp_path, capsys):
     assert cfg.model.bbox_head.num_classes == 2 and 'stages' in cfg.model.neck.arch
     report = (folder / 'report_onnxruntime-int8.md').read_text()
     assert 'What was not done' in report and '| nsga2 | 2 |' in report
+    # it is an ordinary config
+    assert run_tool('tools/train.py', folder / 'configs' / 'yolonas_s_onnxruntime-int8.py',
+                    '--work-dir', tmp_path / 'full') == 0
+    assert (tmp_path / 'full' / 'last_checkpoint').is_file()
+    capsys.readouterr()
     # another target from the same trainings; a latency to be kept
     again = ['--work-dir', folder, '--precision', 'fp32', '--scores', '--budget', 12, '--seeds',
              1, '--population', 4, '--samplers', 'nsga2', '--target-ms', 1000]
     assert run_tool(TOOL, 'search', *again) == 0
     assert '1000ms: ' in capsys.readouterr().out
+    assert run_tool(TOOL, 'report', '--work-dir', folder) == 0
+    report = (folder / 'report_onnxruntime-int8.md').read_text()
+    assert '| onnxruntime-fp32 |' in report and (folder / 'targets.png').is_file()
+
+
+def test_networks_are_timed_at_their_own_size():
+    space = Space('detection', (64, 96))
+    genome = {gene.name: gene.values[0] for gene in space.genes}
+    times = measure_models(space, dict(a=genome, b=dict(genome, input_size=96)), 2,
+                           'onnxruntime', 'fp32', repeats=3)
+    assert 0 < times['a'].best <= times['a'].median and times['b'].best > 0
 
 
 def bad(capsys, *arguments) -> str:

@@ -6,6 +6,7 @@ For exported models see tools/deploy.
 """
 import statistics
 import time
+from contextlib import nullcontext
 from typing import Callable, List
 
 import torch
@@ -86,7 +87,8 @@ def make_step(model: nn.Module, args) -> Callable[[], None]:
     dtype = getattr(torch, args.dtype)
 
     def step() -> None:
-        with torch.no_grad(), torch.autocast(kind, dtype, enabled=args.dtype != 'float32'):
+        context = nullcontext() if dtype == torch.float32 else torch.autocast(kind, dtype)
+        with torch.no_grad(), context:
             if args.predict:
                 model(images, samples, mode='predict')
             elif hasattr(head, 'decode'):

@@ -4,6 +4,8 @@ A multiplication with an addition is one MAC (what mmdet prints as "FLOPs") and
 two FLOPs. Convolutions and matrix products are counted; batch norms,
 activations and sums are below one per cent of them.
 """
+from functools import partial
+
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -39,15 +41,28 @@ def input_shape(shape: list) -> tuple:
 def count(model: nn.Module, shape: tuple) -> dict:
     """Return (parameters, MACs) of the whole and of each part."""
     model.eval()
-    with FlopCounterMode(display=False, depth=2) as counter:
-        model(torch.zeros(shape), None, mode='tensor')
-    flops = {name.split('.')[-1]: sum(ops.values())
-             for name, ops in counter.get_flop_counts().items()}
-    parts = {name: _parameters(getattr(model, name)) for name in PARTS if hasattr(model, name)}
-    # hosts call the head's forward directly, past the counter: it gets the rest
-    rest = counter.get_total_flops() - sum(flops.get(name, 0) for name in parts)
-    result = {name: (parameters, (flops.get(name) or rest) / 2)
-              for name, parameters in parts.items()}
+    parts = {name: getattr(model, name) for name in PARTS if hasattr(model, name)}
+    flops = {}
+    with FlopCounterMode(display=False) as counter:
+
+        def start(module, inputs, name):
+            flops[name] = flops.get(name, 0) - counter.get_total_flops()
+
+        def stop(module, inputs, outputs, name):
+            flops[name] += counter.get_total_flops()
+
+        handles = [handle for name, part in parts.items() for handle in (
+            part.register_forward_pre_hook(partial(start, name=name)),
+            part.register_forward_hook(partial(stop, name=name)))]
+        try:
+            model(torch.zeros(shape), None, mode='tensor')
+        finally:
+            for handle in handles:
+                handle.remove()
+    # some hosts call the head's forward directly, past the hooks: it gets the rest
+    rest = counter.get_total_flops() - sum(flops.values())
+    result = {name: (_parameters(part), flops.get(name, rest) / 2)
+              for name, part in parts.items()}
     result['total'] = _parameters(model), counter.get_total_flops() / 2
     return result
 

@@ -21,7 +21,9 @@ class FusedAdamW(torch.optim.AdamW):
 
     def __init__(self, params: Iterable, **kwargs) -> None:
         params = list(params)  # a generator would be empty at the second try
+        # and the first try writes its options into groups it is given
+        groups = [dict(group) if isinstance(group, dict) else group for group in params]
         try:
-            super().__init__(params, fused=True, **kwargs)
+            super().__init__(groups, fused=True, **kwargs)
         except RuntimeError:  # no fused kernel for this device
             super().__init__(params, **kwargs)
