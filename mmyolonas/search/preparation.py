@@ -121,13 +121,15 @@ def climb(project: Project, scores: Optional[Sequence[str]] = None) -> Ladder:
     trained = _mean_accuracy(project.trainings())
     random = _mean_accuracy(project.trainings('random'))
     keeper = ScoreKeeper(project.space, project.recipe, project.path('scores.jsonl'))
-    found = keeper.compute([t.genome for t in trained.values()], wanted) if wanted else {}
+    found = keeper.compute([t.genome for t in random.values()], wanted) if wanted else {}
     classes = project.recipe.num_classes
     ladder = judge(project.space, [t.genome for t in random.values()],
                    [100 * t.ap for t in random.values()], classes, found)
     ladder.noise = _seed_tau(project.trainings('random'))
-    everything = judge_like(ladder, project, trained, found)
-    ladder.predictor = everything
+    needed = [name for name in ladder.predictor.names if name in wanted]
+    if needed:
+        found = keeper.compute([t.genome for t in trained.values()], needed)
+    ladder.predictor = _fitted_to(trained, ladder.predictor, project, found)
     write_json(project.path('rungs.json'), dict(
         trainings=ladder.trainings, fitted=len(trained), noise=ladder.noise,
         predictor=dict(names=ladder.predictor.names, with_choices=ladder.predictor.with_choices),
@@ -157,21 +159,19 @@ def _seed_tau(trainings: Sequence[Training]) -> Optional[float]:
     return kendall([first[k] for k in both], [second[k] for k in both]) if len(both) > 9 else None
 
 
-def judge_like(ladder: Ladder, project: Project, trained: Dict[str, Training],
+def _fitted_to(trained: Dict[str, Training], like: Predictor, project: Project,
                scores: Dict[str, Dict[str, Tuple[float, float]]]) -> Predictor:
-    """Return the ladder's predictor fitted to all trainings."""
-    old = ladder.predictor
+    """Return a predictor like another, fitted to all trainings."""
     rows, vectors = [], []
     for key, training in trained.items():
         numbers = dict(structure(project.space, training.genome,
                                  project.recipe.num_classes).numbers)
         numbers.update({name: value for name, (value, _) in scores.get(key, {}).items()})
-        rows.append([numbers[name] for name in old.names])
+        rows.append([numbers[name] for name in like.names])
         vectors.append(project.space.vector(training.genome))
-    choices = np.stack(vectors) if old.with_choices else np.zeros((len(rows), 0))
+    choices = np.stack(vectors) if like.with_choices else np.zeros((len(rows), 0))
     accuracy = np.array([100 * t.ap for t in trained.values()])
-    return Predictor(Surrogate(np.array(rows), choices, accuracy), old.names, old.with_choices,
-                     old.tau)
+    return replace(like, surrogate=Surrogate(np.array(rows), choices, accuracy))
 
 
 def rungs_text(ladder: Ladder) -> str:

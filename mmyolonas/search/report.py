@@ -1,12 +1,16 @@
 """One page about a search: what was measured, and what was not done."""
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 import numpy as np
 
+from mmyolonas.search.encoding import Genome
+from mmyolonas.search.frontier import read_points
 from mmyolonas.search.handover import Verified, dominating
 from mmyolonas.search.operator_table import OperatorTable
+from mmyolonas.search.plots import plot_targets
 from mmyolonas.search.preparation import Target, table_path
 from mmyolonas.search.project import Project
 from mmyolonas.utils.files import write_text
@@ -35,6 +39,7 @@ def write_report(project: Project, target: Target) -> Path:
         lines += ['## What each rung is worth', '', rungs, '![rungs](rungs.png)', '']
     lines += _search(project, label)
     lines += _verified(project, label)
+    lines += _targets(project)
     path = project.path(f'report_{label}.md')
     write_text(path, '\n'.join([*lines, _NOT_DONE]))
     return path
@@ -86,6 +91,46 @@ def _search(project: Project, label: str) -> List[str]:
                      f'{", ".join(f"{value:.3f}" for value in values)} |')
     return [*lines, '', f'![hypervolume](hypervolume_{label}.png)', '',
             f'![frontier](frontier_{label}.png)', '']
+
+
+def _targets(project: Project) -> List[str]:
+    """Compare the frontiers of all targets that were searched; nothing for one."""
+    fronts = {}
+    for path in sorted(project.folder.glob('frontier_*.csv')):
+        label = path.stem.partition('_')[2]
+        published = read_points(project.path(f'published_{label}.csv'), project.space)
+        unit = published[-3].latency  # s, m, l
+        fronts[label] = [replace(point, latency=point.latency / unit)
+                         for point in read_points(path, project.space)]
+    if len(fronts) < 2:
+        return []
+    plot_targets(fronts, project.path('targets.png'))
+    lines = ['## Targets', '', '| target | points of the frontier | in common with the others | '
+             + ' | '.join(_SHARES) + ' |', '|---|---|---|' + '---|' * len(_SHARES)]
+    for label, points in fronts.items():
+        others = {p.key for name, found in fronts.items() if name != label for p in found}
+        shares = [np.mean([share(point.genome) for point in points])
+                  for share in _SHARES.values()]
+        lines.append(f'| {label} | {len(points)} | {sum(p.key in others for p in points)} | '
+                     + ' | '.join(f'{value:.2f}' for value in shares) + ' |')
+    return [*lines, '', '![targets](targets.png)', '']
+
+
+def _share(part: str, value: Any) -> Callable[[Genome], float]:
+    return lambda genome: float(np.mean([choice == value for name, choice in genome.items()
+                                         if name.endswith(part)]))
+
+
+def _mean(part: str) -> Callable[[Genome], float]:
+    return lambda genome: float(np.mean([choice for name, choice in genome.items()
+                                         if name.endswith(part)]))
+
+
+#: What frontiers are compared by: means over their architectures.
+_SHARES: Dict[str, Callable[[Genome], float]] = {
+    'plain blocks': _share('.type', 'conv'), 'with attention': _share('.type', 'qarepvgg+se'),
+    'concatenating stages': _share('.concat', True), 'bottlenecks a stage': _mean('.blocks'),
+    'hidden width': _mean('.hidden'), 'input, px': _mean('input_size')}
 
 
 def _verified(project: Project, label: str) -> List[str]:

@@ -99,6 +99,8 @@ class TrainingLog:
         if 'begun' in record:
             key = tuple(record['begun'])
             self.begun[key] = self.begun.get(key, 0) + 1
+        elif 'interrupted' in record:
+            self.begun[tuple(record['interrupted'])] -= 1
         else:
             training = Training(**record)
             key = (training.key, training.seed, training.recipe)
@@ -175,6 +177,9 @@ class ShortTrainings:
             if reason is None:
                 raise
             training.ok, training.message = False, reason
+        except KeyboardInterrupt:
+            journal.write(dict(interrupted=key))
+            raise
         training.seconds = round(time.process_time() - start, 2)
         shutil.rmtree(folder, ignore_errors=True)
         return training
