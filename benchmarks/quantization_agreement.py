@@ -2,7 +2,10 @@
 
 Scores test images with fake-quantisers in PyTorch and with the Q/DQ files in the runtimes, from
 the float.onnx and ranges.json that tools/quantize.py left, and compares the detections: boxes of
-the same class and image that overlap most are matched. Optionally builds the TensorRT spelling.
+the same class and image that overlap most are matched. How near two computations can come to
+each other at all is shown by PyTorch with another convolution algorithm: sums in another order
+round to another of the 255 steps here and there, and what follows sees other numbers.
+Optionally builds the TensorRT spelling.
 
     python tools/quantize.py CONFIG CHECKPOINT --work-dir work_dirs/int8
     python benchmarks/quantization_agreement.py CONFIG CHECKPOINT --quantized work_dirs/int8
@@ -83,6 +86,7 @@ def compare(one: Any, other: Any, threshold: float) -> Dict[str, float]:
 def main() -> None:
     """Compare and print."""
     import onnx
+    import torch
 
     from mmyolonas.deploy.pipeline import load_model
     from mmyolonas.quantization import RangeTable, fuse_model, insert_qdq, quantise_model
@@ -103,6 +107,9 @@ def main() -> None:
     fake = scorer.score(quantized.model, 'AP of fake-quantised PyTorch')
     rows: Dict[str, Dict[str, float]] = {
         'float, PyTorch': dict(ap=float_score.ap), 'fake-quantised, PyTorch': dict(ap=fake.ap)}
+    with torch.backends.mkldnn.flags(enabled=False):
+        again = scorer.score(quantized.model, 'AP with another convolution algorithm')
+    rows['the same without oneDNN'] = dict(ap=again.ap, **compare(fake, again, args.score_thr))
     exported = onnx.load(str(args.quantized / 'float.onnx'))
     for spelling, runtime in SPELLINGS.items():
         path = args.quantized / f'agreement_{spelling}.onnx'
