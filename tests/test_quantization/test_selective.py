@@ -7,8 +7,9 @@ import pytest
 import torch
 from mmdet.structures import DetDataSample
 
-from mmyolonas.quantization import default_layers, find_groups, select
+from mmyolonas.quantization import default_layers, find_groups, fuse_model, select
 from mmyolonas.quantization.choice import ChoiceProblem
+from mmyolonas.quantization.dataflow import analyse
 from mmyolonas.quantization.images import Sample
 from mmyolonas.quantization.latency import (
     Boundaries,
@@ -28,9 +29,13 @@ from mmyolonas.quantization.sensitivity import (
     signal_to_noise,
 )
 from mmyolonas.quantization.sessions import open_file
+from mmyolonas.quantization.trace import trace
 from mmyolonas.quantization.variants import Variants
 from mmyolonas.quantization.workflow import Workflow
 from mmyolonas.utils import UserError
+from mmyolonas.utils.building import build_model
+from mmyolonas.utils.cli import load_config
+from tests.conftest import ROOT
 
 from .conftest import SIZE, build_tiny, images
 
@@ -198,6 +203,21 @@ def test_plan_round_trip(calibrated, tmp_path):
     assert Plan.load(tmp_path / 'plan.json') == plan
     assert plan.groups[0].name not in plan.int8_groups()
     assert selection_of(flow, []).layers == frozenset()
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / 'configs' / 'quantization' / 'plans').glob('*')),
+                         ids=lambda path: path.stem)
+def test_shipped_plans_fit_their_model(path):
+    """Named after the model, the data they were verified on, and the runtime."""
+    name, _, runtime = path.stem.rpartition('_')
+    config = f'mmyolonas::yolonas/{name.split("-")[0].rsplit("_", 1)[0]}_coco.py'
+    plan = Plan.load(path)
+    assert plan.runtime == runtime and plan.numbers['within_budget']
+    flow = analyse(trace(fuse_model(build_model(load_config(config)))))
+    assert plan.selection(flow).layers
+    with pytest.raises(UserError, match='another model'):
+        other = load_config('mmyolonas::yolonas/yolonas_m_coco.py')
+        plan.selection(analyse(trace(fuse_model(build_model(other)))))
 
 
 def test_bad_plans(calibrated, tmp_path):
