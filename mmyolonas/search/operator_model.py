@@ -138,10 +138,13 @@ class OperatorModel:
     """Times of all kinds of operators in one precision.
 
     Args:
+        interpolate (bool): Whether to interpolate what convolutions deviate by.
         kinds (dict[str, KindModel], optional): What was fitted before.
     """
 
-    def __init__(self, kinds: Optional[Dict[str, KindModel]] = None) -> None:
+    def __init__(self, interpolate: bool = False,
+                 kinds: Optional[Dict[str, KindModel]] = None) -> None:
+        self.interpolate = interpolate
         self.kinds = dict(kinds or {})
 
     def fit(self, samples: Dict[Operator, Tuple[float, int]]) -> 'OperatorModel':
@@ -158,7 +161,7 @@ class OperatorModel:
             counts = np.array([samples[op][1] for op in found], float)
             if kind not in self.kinds:
                 self.kinds[kind] = KindModel(_rates(found, times, counts))
-            if kind.startswith(('conv', 'deconv')):
+            if self.interpolate and kind.startswith(('conv', 'deconv')):
                 self.kinds[kind].condition(found, times, counts)
         return self
 

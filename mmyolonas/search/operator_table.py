@@ -156,23 +156,29 @@ class OperatorTable:
         records = self._records(precision)
         known = self._known.get(precision)
         if known is not None and known['networks'] == len(records):
-            fit = self._operators_fit(records, known['kinds'])
+            fit = self._operators_fit(records, known['interpolate'], known['kinds'])
             fit.whole, fit.accuracy = known['whole'], known['accuracy']
             return fit
-        fit = self._operators_fit(records)
-        out_of_fold = self._out_of_fold(records, fit)
+        # what other networks see: interpolation stays if it helps networks left out
+        choices = [False, True] if len(records) >= 2 * FOLDS else [False]
+        fits = [self._whole_fit(records, interpolate) for interpolate in choices]
+        return min(fits, key=lambda fit: fit.accuracy.error if fit.accuracy else 0.)
+
+    def _whole_fit(self, records: Sequence[NetworkRecord], interpolate: bool) -> _Fit:
+        """Fit operators, and the whole to sums of operators of networks left out."""
+        fit = self._operators_fit(records, interpolate)
         # what else runs on the machine can only add to the shortest run
         measured = np.array([record.best for record in records])
-        sums = self._sums([self.network(r) for r in records], fit, '')
-        if out_of_fold is not None:
-            # what other networks see: interpolated times rather than exact ones
-            sums = out_of_fold
+        if len(records) < 2 * FOLDS:
+            fit.whole = relative_nnls(
+                self._sums([self.network(r) for r in records], fit, ''), measured)
+            return fit
+        sums = self._out_of_fold(records, fit)
         fit.whole = relative_nnls(sums, measured)
-        if out_of_fold is not None:
-            fit.accuracy = accuracy(out_of_fold @ np.array(fit.whole), measured)
+        fit.accuracy = accuracy(sums @ np.array(fit.whole), measured)
         return fit
 
-    def _operators_fit(self, records: Sequence[NetworkRecord],
+    def _operators_fit(self, records: Sequence[NetworkRecord], interpolate: bool,
                        kinds: Optional[Dict[str, KindModel]] = None) -> _Fit:
         """Fit the operators of some networks, with known models of the kinds if given."""
         times: Dict[Operator, List[float]] = {}
@@ -181,20 +187,19 @@ class OperatorTable:
                 times.setdefault(self.operators[place], []).append(value)
         exact = {operator: float(np.median(values)) for operator, values in times.items()}
         samples = {op: (value, len(times[op])) for op, value in exact.items()}
-        model = OperatorModel(
-            {kind: KindModel(known.rates, known.scales, known.signal, known.noise)
-             for kind, known in (kinds or {}).items()})
+        model = OperatorModel(interpolate, {
+            kind: KindModel(known.rates, known.scales, known.signal, known.noise)
+            for kind, known in (kinds or {}).items()})
         return _Fit(model.fit(samples), [0., 0., 1.], exact=exact)
 
-    def _out_of_fold(self, records: Sequence[NetworkRecord], fit: _Fit) -> Optional[np.ndarray]:
+    def _out_of_fold(self, records: Sequence[NetworkRecord], fit: _Fit) -> np.ndarray:
         """Return :meth:`_sums` of each network by a fit to the others."""
-        if len(records) < 2 * FOLDS:
-            return None
         sums = np.zeros((len(records), 3))
         folds = np.random.default_rng(0).permutation(len(records)) % FOLDS
+        interpolate = fit.model.interpolate
         for fold in range(FOLDS):
             part = self._operators_fit([r for r, f in zip(records, folds) if f != fold],
-                                       fit.model.kinds)
+                                       interpolate, fit.model.kinds if interpolate else None)
             chosen = np.flatnonzero(folds == fold)
             sums[chosen] = self._sums([self.network(records[i]) for i in chosen], part, '')
         return sums
@@ -225,6 +230,7 @@ class OperatorTable:
             fit = self._fit_of(precision)
             fits[precision] = dict(
                 networks=len(self._records(precision)), whole=fit.whole,
+                interpolate=fit.model.interpolate,
                 accuracy=fit.accuracy and asdict(fit.accuracy),
                 kinds={kind: dict(rates=m.rates, scales=m.scales, signal=m.signal, noise=m.noise)
                        for kind, m in fit.model.kinds.items()})
