@@ -9,13 +9,13 @@ from mmyolonas.search.evaluation import Evaluator, Point, Predictor, objectives
 from mmyolonas.search.frontier import frontier, points_csv
 from mmyolonas.search.pareto import hypervolume_history
 from mmyolonas.search.plots import plot_hypervolume, plot_points
-from mmyolonas.search.preparation import Target, load_table
+from mmyolonas.search.preparation import Target, load_table, table_path
 from mmyolonas.search.project import Project
 from mmyolonas.search.rungs import ScoreKeeper
 from mmyolonas.search.space import genome_key
 from mmyolonas.search.storage import open_storage
 from mmyolonas.search.study import SAMPLERS, Search, SearchSettings
-from mmyolonas.utils.files import write_text
+from mmyolonas.utils.files import file_digest, write_text
 
 #: Points of the curves of hypervolume.
 _STEPS = 20
@@ -102,6 +102,7 @@ def search(project: Project, target: Target, plan: SearchPlan, predictor: Predic
     max_ms = plan.max_ms or max(point.latency for point in published.values())
     storage = open_storage(plan.storage or project.path('studies.log'))
     context = dict(target=target.label, recipe=project.recipe.fingerprint,
+                   table=file_digest(table_path(project, target))[:12],
                    predictor=[*predictor.names, predictor.with_choices, trained])
     result = SearchResult({}, published, _reference(plan.names, max_ms, published))
     for sampler in plan.samplers:
