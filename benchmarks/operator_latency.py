@@ -37,7 +37,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--threads', type=int, default=1)
     parser.add_argument('--fit', type=int, default=40, help='random architectures in the table')
     parser.add_argument('--test', type=int, default=40, help='others, to be predicted')
-    parser.add_argument('--repeats', type=int, default=15)
+    parser.add_argument('--repeats', type=int, default=20)
+    parser.add_argument('--passes', type=int, default=1,
+                        help='how often the others are timed, far apart, on a busy machine')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--out', type=Path, default=Path('work_dirs/operator_latency'))
     return parser.parse_args()
@@ -84,14 +86,15 @@ def exported(args: argparse.Namespace, name: str, architecture: dict):
 
 def whole_times(args: argparse.Namespace, networks: Dict[str, dict],
                 precisions: List[str]) -> Dict[str, dict]:
-    """Return operators and the runs' milliseconds of networks, twice in opposite order."""
+    """Return the milliseconds of all runs of networks, by name and precision."""
     names = list(networks)
     chunks = [names[start:start + CHUNK] for start in range(0, len(names), CHUNK)]
-    header = {key: str(value) for key, value in vars(args).items() if key != 'out'}
+    header = {key: str(value) for key, value in vars(args).items()
+              if key not in ('out', 'passes')}
     found: Dict[str, dict] = {}
     with Journal(args.out / f'{args.target}.test.journal', header) as journal:
         lines = {line['part']: line['found'] for line in journal}
-        parts = list(enumerate([*chunks, *chunks[::-1]]))
+        parts = list(enumerate(chunks * args.passes))
         for part, chunk in track(parts, 'other architectures'):
             if part not in lines:
                 lines[part] = time_chunk(args, {name: networks[name] for name in chunk},
@@ -115,7 +118,7 @@ def time_chunk(args: argparse.Namespace, networks: Dict[str, dict],
             files[name, precision] = NetworkFile(proto, args.target, precision, args.threads)
     image = next(iter(files.values())).image
     runs = {key: file.open() for key, file in files.items()}
-    times = measure(runs, image, (args.repeats + 1) // 2)
+    times = measure(runs, image, args.repeats)
     for file in files.values():
         file.close()
     found: Dict[str, dict] = {}
