@@ -19,7 +19,7 @@ from mmyolonas.compat import core, host_packages, mmcv_ops, torch_apis
 stand_in_only = pytest.mark.skipif(
     compat.has_module('mmcv._ext'), reason='mmcv is compiled here')
 safe_load_only = pytest.mark.skipif(
-    not hasattr(torch.serialization, 'add_safe_globals'),
+    not hasattr(torch.serialization, 'get_unsafe_globals_in_checkpoint'),
     reason='this torch loads without weights_only')
 
 

@@ -18,14 +18,16 @@ def _allow_mmengine_checkpoints() -> str | None:
 
     import torch
     from mmengine.logging import HistoryBuffer
+    if not hasattr(torch.serialization, 'get_unsafe_globals_in_checkpoint'):
+        return None  # torch < 2.6 loads anything unless told otherwise
     buffer = io.BytesIO()
     torch.save(HistoryBuffer(), buffer)
-    try:
-        torch.load(io.BytesIO(buffer.getvalue()))
+    try:  # by name: OneDL's mmengine makes unsafe loading the default
+        torch.load(io.BytesIO(buffer.getvalue()), weights_only=True)
         return None
     except pickle.UnpicklingError:
         torch.serialization.add_safe_globals(_checkpoint_globals())
-        torch.load(io.BytesIO(buffer.getvalue()))
+        torch.load(io.BytesIO(buffer.getvalue()), weights_only=True)
     return ("mmengine's checkpoints hold its log buffers, configs and numpy "
             'values; these types were allowed, loading stays safe')
 
@@ -64,7 +66,9 @@ def _checkpoint_globals() -> list:
                 named(
                     getattr(multiarray, name), f'{package}.multiarray.{name}'))
     found.extend({type(np.dtype(code)) for code in '?bBhHiIlLqQefdgSUmM'})
-    return found
+    # with their names, because OneDL's mmengine allows some of these for the
+    # time of a load and takes the bare ones away afterwards
+    return [(item, f'{item.__module__}.{item.__qualname__}') for item in found]
 
 
 def export_with_torchscript() -> None:
