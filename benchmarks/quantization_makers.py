@@ -72,14 +72,16 @@ def make_nncf_accuracy(source: str, images: np.ndarray, validation: np.ndarray,
     nncf, openvino, model, dataset = _nncf_parts(source, images)
 
     def validate(compiled: Any, data: Any) -> tuple:
-        results = [compiled([image]) for image in data]
+        # NNCF asks for parts of the data set, too
+        indices, images = zip(*data)
+        results = [compiled([image[None]]) for image in images]
         with tempfile.NamedTemporaryFile(suffix='.npz', delete=False) as file:
-            np.savez(file, boxes=np.concatenate([result[0] for result in results]),
+            np.savez(file, indices=indices, boxes=np.concatenate([result[0] for result in results]),
                      scores=np.concatenate([result[1] for result in results]))
         print('score', file.name, flush=True)
         return float(sys.stdin.readline()), None
 
-    checked = nncf.Dataset(validation, lambda image: image[None])
+    checked = nncf.Dataset(list(enumerate(validation)), lambda item: item[1][None])
     quantised = nncf.quantize_with_accuracy_control(
         model, calibration_dataset=dataset, validation_dataset=checked, validation_fn=validate,
         max_drop=0.003, subset_size=len(images))

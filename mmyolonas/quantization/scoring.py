@@ -1,5 +1,6 @@
 """Average precision of a model, in PyTorch or from a file, image by image."""
 from contextlib import contextmanager, redirect_stdout
+from copy import copy
 from dataclasses import dataclass
 from io import StringIO
 from typing import Any, Callable, Iterator, List, Optional, Sequence, Tuple
@@ -125,6 +126,13 @@ class Scorer:
             raise UserError(f'the {split} data set has no ann_file; AP needs COCO annotations.')
         return cls(model, samples, ann_file, getattr(dataset, 'cat_ids', None),
                    dataset.metainfo.get('sigmas'))
+
+    def on(self, indices: Sequence[int]) -> 'Scorer':
+        """Return a scorer of some of the images."""
+        part = copy(self)
+        part.samples = [self.samples[index] for index in indices]
+        part.image_ids = [self.image_ids[index] for index in indices]
+        return part
 
     def score(self, model: Optional[nn.Module] = None, label: str = 'AP') -> Score:
         """Return the AP of a model in PyTorch; None for the scorer's own."""
