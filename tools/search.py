@@ -247,14 +247,17 @@ def search_command(args: argparse.Namespace):
 
 def verify_command(args: argparse.Namespace) -> bool:
     """Train and time; return whether all wanted trainings are done."""
+    from mmyolonas.search.comparison import make_evaluator
     from mmyolonas.search.handover import (
         dominating,
         read_chosen,
         read_result,
         spread_points,
         train_chosen,
+        trained_frontier,
         verify,
     )
+    from mmyolonas.search.plots import plot_points
     from mmyolonas.search.report import verified_text
     project, target = open_project(args)
     result = read_result(project, target)
@@ -270,7 +273,15 @@ def verify_command(args: argparse.Namespace) -> bool:
         print(f'{len(done)} of {wanted * len(seeds)} trainings are done; call again')
         return False
     points = {**found, **{f'published {n}': p for n, p in result.published.items()}}
+    known = {point.key for point in points.values()}
+    slowest = max(point.latency for point in result.published.values())
+    best = trained_frontier(project, make_evaluator(project, target), slowest)
+    points.update({f'trained {i}': p for i, p in enumerate(
+        (p for p in best if p.key not in known), 1)})
     verified = verify(project, target, points, args.repeats)
+    plot_points(dict(all=result.all_points()), result.published,
+                project.path(f'verified_{target.label}.png'), target.label,
+                [(row.name, row.median_ms, row.ap) for row in verified if row.aps])
     print(verified_text(verified))
     names = [row.name for row in dominating(verified)]
     print('faster than published S at equal or better AP: ' + (', '.join(names) or 'none'))

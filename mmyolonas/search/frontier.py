@@ -13,7 +13,7 @@ from mmyolonas.search.architecture import model_changes
 from mmyolonas.search.encoding import Architecture, Genome, describe
 from mmyolonas.search.evaluation import Point, objectives
 from mmyolonas.search.pareto import nondominated
-from mmyolonas.search.recipe import set_input_size
+from mmyolonas.search.recipe import set_input_size, size_name
 from mmyolonas.search.space import Space
 from mmyolonas.utils.cli import load_config
 from mmyolonas.utils.errors import UserError
@@ -155,15 +155,14 @@ def _literal(value: Any, indent: int) -> str:
 def _size_text(base: str, architecture: Architecture) -> str:
     """Return the data loaders for another input size, nothing if it is the base's."""
     cfg = load_config(base)
-    if 'img_scale' not in cfg:
-        raise UserError(f'{base} does not define img_scale, so its input size cannot be set.')
+    size = size_name(cfg, base)
     before = {name: _datasets(cfg, name) for name in _LOADERS if cfg.get(name)}
     set_input_size(cfg, architecture['input_size'])
     after = {name: _datasets(cfg, name) for name in before}
     if before == after:
         return ''
     lines = ['', '# The pipelines of the base config, for another size.',
-             f'img_scale = {tuple(cfg.img_scale)!r}']
+             f'{size} = {tuple(cfg[size])!r}']
     for name, dataset in after.items():
         dataset = dict(_delete_=True, **dataset)
         lines.append(f'{name} = dict(\n    dataset={_literal(dataset, 12)})')

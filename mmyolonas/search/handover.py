@@ -1,6 +1,7 @@
 """Handing over what was found: configs, trainings by the recipe, measured latencies, report."""
 import json
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence
 
@@ -8,9 +9,9 @@ import numpy as np
 
 from mmyolonas.search.comparison import SearchResult
 from mmyolonas.search.encoding import describe
-from mmyolonas.search.evaluation import Point
+from mmyolonas.search.evaluation import Evaluator, Point
 from mmyolonas.search.frontier import choose, frontier, read_points, write_config
-from mmyolonas.search.preparation import Target
+from mmyolonas.search.preparation import Target, mean_accuracy
 from mmyolonas.search.project import Project
 from mmyolonas.search.short_training import ShortTrainings, Task, Training
 from mmyolonas.search.space import genome_key
@@ -83,7 +84,7 @@ class Verified:
         predicted_ms (float): By the table.
         median_ms (float): Measured.
         best_ms (float): Shortest run.
-        predicted_ap (float): By the predictor the search used.
+        predicted_ap (float, optional): By the predictor the search used.
         aps (list[float]): Points of AP of each seed that was trained.
         params (int): Weights.
         flops (int): Operations.
@@ -93,7 +94,7 @@ class Verified:
     predicted_ms: float
     median_ms: float
     best_ms: float
-    predicted_ap: float
+    predicted_ap: Optional[float]
     aps: List[float]
     params: int
     flops: int
@@ -116,6 +117,20 @@ def spread_points(result: SearchResult, count: int) -> List[Point]:
     return [best[place] for place in places]
 
 
+def trained_frontier(project: Project, evaluate: Evaluator, slowest: float) -> List[Point]:
+    """Return the trained architectures that no other is better than, the fastest first.
+
+    Args:
+        project (Project): The folder.
+        evaluate (Evaluator): Of the target; a predictor is not needed.
+        slowest (float): Milliseconds beyond which a network is of no use.
+    """
+    points = [replace(evaluate(training.genome), accuracy=100 * training.ap)
+              for training in mean_accuracy(project.trainings()).values()]
+    return [replace(point, accuracy=float('nan'))
+            for point in frontier([p for p in points if p.latency <= slowest])]
+
+
 def verify(project: Project, target: Target, points: Dict[str, Point],
            repeats: int = 50) -> List[Verified]:
     """Time networks on the target in turn, and look up what they reached when trained.
@@ -134,7 +149,8 @@ def verify(project: Project, target: Target, points: Dict[str, Point],
                            target.num_threads, repeats)
     trained = project.trainings()
     found = [Verified(name, point.key, point.latency, times[name].median, times[name].best,
-                      point.accuracy, [100 * t.ap for t in trained if t.key == point.key],
+                      None if math.isnan(point.accuracy) else point.accuracy,
+                      [100 * t.ap for t in trained if t.key == point.key],
                       point.params, point.flops) for name, point in points.items()]
     write_json(project.path(f'verified_{target.label}.json'), [asdict(row) for row in found])
     return found

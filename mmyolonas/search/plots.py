@@ -98,7 +98,9 @@ def plot_points(points: Dict[str, List[Point]], published: Dict[str, Point], pat
         axes.plot(latency, ap, '*', markersize=11, color='black',
                   label='trained by the recipe' if index == 0 else None)
         axes.annotate(f' {name}', (latency, ap), fontsize=8)
-    axes.set(xlabel=f'latency, ms ({unit})', ylabel='AP after a short training')
+    slowest = max(point.latency for point in published.values())
+    axes.set(xlabel=f'latency, ms ({unit})', ylabel='AP after a short training',
+             xlim=(0, 1.1 * slowest))
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     _write(figure, path)

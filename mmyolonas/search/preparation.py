@@ -118,8 +118,8 @@ def climb(project: Project, scores: Optional[Sequence[str]] = None) -> Ladder:
     """
     wanted = [score.name for score in SCORES.values() if not score.free
               and (scores is None or score.name in scores)]
-    trained = _mean_accuracy(project.trainings())
-    random = _mean_accuracy(project.trainings('random'))
+    trained = mean_accuracy(project.trainings())
+    random = mean_accuracy(project.trainings('random'))
     keeper = ScoreKeeper(project.space, project.recipe, project.path('scores.jsonl'))
     found = keeper.compute([t.genome for t in random.values()], wanted) if wanted else {}
     classes = project.recipe.num_classes
@@ -139,7 +139,7 @@ def climb(project: Project, scores: Optional[Sequence[str]] = None) -> Ladder:
     return ladder
 
 
-def _mean_accuracy(trainings: Sequence[Training]) -> Dict[str, Training]:
+def mean_accuracy(trainings: Sequence[Training]) -> Dict[str, Training]:
     """Return one training for each architecture: the mean over its seeds."""
     by_key: Dict[str, List[Training]] = {}
     for training in trainings:

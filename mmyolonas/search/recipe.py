@@ -12,7 +12,7 @@ from mmyolonas.utils.cli import load_config
 from mmyolonas.utils.errors import UserError
 
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-_SIZE_KEYS = ('scale', 'img_scale', 'size')
+_SIZE_KEYS = ('scale', 'img_scale', 'size', 'input_size')
 #: Pixels by which a pipeline may fit images into less than the network's input.
 _MARGIN = 8
 
@@ -21,7 +21,8 @@ class Recipe:
     """A training config of the family, apart from the architecture.
 
     Args:
-        path (str): Config file that trains any YOLO-NAS; it defines ``img_scale``.
+        path (str): Config file that trains any YOLO-NAS; it defines ``img_scale``
+            (poses: ``input_size``).
         cfg_options (dict, optional): Settings to override.
 
     Raises:
@@ -34,7 +35,8 @@ class Recipe:
         model = self.cfg.get('model') or {}
         if 'bbox_head' not in model and 'head' not in model:
             raise UserError(f'{path} is no recipe: it has no model with bbox_head or head.')
-        for key in ('train_dataloader', 'val_dataloader', 'val_evaluator', 'img_scale'):
+        size_name(self.cfg, self.path)
+        for key in ('train_dataloader', 'val_dataloader', 'val_evaluator'):
             if not self.cfg.get(key):
                 raise UserError(f'{path} is no recipe for short trainings: it lacks {key}.')
 
@@ -77,17 +79,32 @@ class Recipe:
         return cfg
 
 
+def size_name(cfg: Config, path: str) -> str:
+    """Return the name under which a config keeps the size of the network input.
+
+    Raises:
+        UserError: It has none, so that its size cannot be set.
+    """
+    for name in ('img_scale', 'input_size'):  # of detection and of pose configs
+        if cfg.get(name):
+            return name
+    raise UserError(f'{path} defines neither img_scale nor input_size, so its input size cannot '
+                    'be set.')
+
+
 def set_input_size(cfg: Config, size: int) -> None:
     """Let a config's pipelines make network inputs of another size.
 
-    Sizes in the pipelines that are ``img_scale``, or fall short of it by a few
+    Sizes in the pipelines that are the config's, or fall short of it by a few
     pixels, become the new one, short by as many pixels; others grow in proportion.
 
     Args:
-        cfg (Config): With ``img_scale``, (width, height); changed in place.
+        cfg (Config): With ``img_scale`` (poses: ``input_size``), (width, height);
+            changed in place.
         size (int): The longer side, a multiple of 32.
     """
-    before = tuple(cfg.img_scale)
+    name = size_name(cfg, 'the config')
+    before = tuple(cfg[name])
     if max(before) == size:
         return
     after = tuple(_aligned(side * size / max(before)) for side in before)
@@ -106,7 +123,7 @@ def set_input_size(cfg: Config, size: int) -> None:
     for loader in _LOADERS:
         if cfg.get(loader):
             change(cfg[loader].dataset)
-    cfg.img_scale = after
+    cfg[name] = after
 
 
 def _aligned(side: float) -> int:

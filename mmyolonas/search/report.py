@@ -145,7 +145,7 @@ def _verified(project: Project, label: str) -> List[str]:
         lines.append(f'Faster than published S on the target at equal or better AP: {names}.')
     else:
         lines.append('None is faster than published S on the target at equal or better AP.')
-    return [*lines, '']
+    return [*lines, '', f'![trained and timed](verified_{label}.png)', '']
 
 
 def verified_text(verified: Sequence[Verified]) -> str:
@@ -155,8 +155,9 @@ def verified_text(verified: Sequence[Verified]) -> str:
     for row in sorted(verified, key=lambda row: row.median_ms):
         seeds = ', '.join(f'{ap:.1f}' for ap in row.aps)
         ap = f'{row.ap:.1f} ({seeds})' if row.aps else ''
+        predicted = '' if row.predicted_ap is None else f'{row.predicted_ap:.1f}'
         lines.append(
             f'| {row.name} | {row.key} | {row.median_ms:.3f} ({row.best_ms:.3f}) | '
-            f'{row.predicted_ms:.3f} | {ap} | {row.predicted_ap:.1f} | {row.params / 1e6:.2f} | '
+            f'{row.predicted_ms:.3f} | {ap} | {predicted} | {row.params / 1e6:.2f} | '
             f'{row.flops / 1e9:.2f} |')
     return '\n'.join(lines)

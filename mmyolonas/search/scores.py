@@ -154,8 +154,8 @@ def synflow(model: nn.Module, data: ScoreData) -> float:
     images = torch.ones_like(data.images[:1], dtype=torch.float64)
     output = sum(x.sum() for x in features(model, images))
     gradients = torch.autograd.grad(output, weights, allow_unused=True)
-    flow = sum(float((weight * gradient).sum()) for weight, gradient in zip(weights, gradients)
-               if gradient is not None)
+    flow = sum(float((weight.detach() * gradient).sum())
+               for weight, gradient in zip(weights, gradients) if gradient is not None)
     return math.log(flow) if flow > 0 else -math.inf
 
 

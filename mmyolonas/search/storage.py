@@ -39,7 +39,7 @@ def open_storage(place: PathLike) -> Any:
     """
     optuna = import_optuna()
     if '://' in str(place):
-        return optuna.storages.RDBStorage(str(place), heartbeat_interval=60)
+        return optuna.storages.RDBStorage(str(place))
     path = Path(place)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

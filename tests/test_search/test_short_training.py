@@ -40,6 +40,14 @@ def test_input_size_of_the_pipelines():
     assert '(640, 480)' in text and '(640, 512)' in text
 
 
+def test_pose_recipes():
+    recipe = Recipe(str(ROOT / 'configs/yolonas_pose/yolonas_pose_n_sample.py'))
+    space = Space('pose', (128, ))
+    cfg = recipe.config(space.decode(space.published('m')))
+    assert cfg.input_size == (128, 128) and '192' not in str(cfg.train_dataloader.dataset)
+    assert cfg.model.head.pose_channels == [96, 384, 384] and recipe.num_classes == 17
+
+
 def test_recipe_is_checked(tmp_path):
     path = tmp_path / 'nothing.py'
     path.write_text('a = 1\n')
