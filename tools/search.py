@@ -59,7 +59,7 @@ def parse_args() -> argparse.Namespace:
             command.add_argument('--rounds', type=int, default=1, help='times to search, train '
                                  'what was found and fit the surrogate anew (default: 1)')
         for step, add in STEPS.items():
-            if name in (step, 'run'):
+            if name in (step, 'run') or (name, step) == ('search', 'rungs'):
                 add(command)
     return parser.parse_args()
 
@@ -219,7 +219,7 @@ def rungs_command(args: argparse.Namespace) -> None:
     """Judge the rungs."""
     from mmyolonas.search.preparation import climb, rungs_text
     project, _ = open_project(args)
-    ladder = climb(project, getattr(args, 'scores', None))
+    ladder = climb(project, args.scores)
     print(rungs_text(ladder))
     print(f'the search predicts accuracy from {", ".join(ladder.predictor.names)}'
           + (' and every choice' if ladder.predictor.with_choices else ''))
@@ -231,7 +231,7 @@ def search_command(args: argparse.Namespace):
     from mmyolonas.search.handover import hand_over
     from mmyolonas.search.preparation import climb
     project, target = open_project(args)
-    ladder = climb(project, getattr(args, 'scores', None))
+    ladder = climb(project, args.scores)
     names = ('accuracy', 'latency', 'memory')[:3 if args.memory else 2]
     plan = SearchPlan(args.budget, args.seeds, args.samplers, args.population, names, args.max_ms,
                       args.storage, args.name)
