@@ -61,8 +61,7 @@ def save_images(cfg: Any, model: Any, split: str, count: int, path: Path) -> Lis
     """Write a split's network inputs as one array; return the samples."""
     from mmyolonas.quantization.images import keep_samples, load_samples
     samples = keep_samples(load_samples(cfg, model, split, count), count)
-    if not path.exists():
-        np.save(path, np.concatenate([sample.inputs.numpy() for sample in samples]))
+    np.save(path, np.concatenate([sample.inputs.numpy() for sample in samples]))
     return samples
 
 
