@@ -8,7 +8,7 @@ _base_ = [
 ]
 
 data_root = 'data/tinycoco/'
-img_scale = (640, 640)  # below, too many objects contain no cell centre
+img_scale = (512, 512)  # at 320 a tenth of the objects contain no cell centre
 train_pipeline = [
     dict(type='LoadImageFromFile', backend_args=None),
     dict(type='LoadAnnotations', with_bbox=True),
@@ -48,8 +48,8 @@ val_evaluator = dict(ann_file=data_root + same_images['ann_file'])
 test_evaluator = val_evaluator
 
 model = dict(test_cfg=dict(score_thr=0.01))
-max_epochs = 75
-train_cfg = dict(max_epochs=max_epochs, val_interval=25)
+max_epochs = 90
+train_cfg = dict(max_epochs=max_epochs, val_interval=45)
 param_scheduler = [
     dict(
         type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=50),
