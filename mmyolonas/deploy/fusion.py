@@ -95,7 +95,8 @@ def _convolution(block: nn.Module) -> nn.Conv2d:
 def _scale_output(block: nn.Module, factor: float) -> None:
     """Scale what a block's convolution and norm give, ahead of the ReLU."""
     last = _convolution(block)
-    if not isinstance(block, QARepVGGBlock) and block.with_norm:
+    if (not isinstance(block, QARepVGGBlock) and block.with_norm
+            and not isinstance(block.norm, nn.Identity)):  # not folded before
         last = block.norm
     for parameter in (last.weight, last.bias):
         if parameter is not None:

@@ -10,6 +10,7 @@ import torch
 from mmyolonas.deploy import export, export_onnx, get_metadata, open_session, prepare_model
 from mmyolonas.deploy.export import unmatched
 from mmyolonas.deploy.fusion import fold_shortcut_scales
+from mmyolonas.quantization import fuse_model
 from mmyolonas.version import __version__
 
 from .conftest import metadata, pixels
@@ -167,6 +168,11 @@ def test_folded_shortcuts_give_the_same_numbers(zoo):
     assert fold_shortcut_scales(copy.deepcopy(model)) == 2
     with torch.no_grad():
         for one, other in zip(plain.extract_feat(image), folded.extract_feat(image)):
+            assert torch.allclose(one, other, atol=1e-4, rtol=1e-4)
+    normless = fuse_model(model)
+    assert fold_shortcut_scales(normless) == 4 * 2 + 4
+    with torch.no_grad():
+        for one, other in zip(plain.extract_feat(image), normless.extract_feat(image)):
             assert torch.allclose(one, other, atol=1e-4, rtol=1e-4)
     stuck = prepare_model(model, fold_shortcuts=False)
     stuck.backbone.stage1.blocks.bottlenecks[0].alpha.data.fill_(-1)
