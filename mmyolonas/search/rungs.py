@@ -1,4 +1,5 @@
 """How much each rung of the ladder is worth: rank correlation with real short trainings."""
+import itertools
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ FORMAT = 'mmyolonas-scores/1'
 #: Fewer trainings than this say nothing about a rung.
 MIN_TRAININGS = 10
 _FOLD_SEEDS = 5
-_SCORE_BATCH = 8
+_SCORE_BATCH, _SCORE_BATCHES = 8, 2
 
 
 @dataclass
@@ -115,11 +116,16 @@ class ScoreKeeper:
             loader = cfg.train_dataloader
             loader.update(batch_size=_SCORE_BATCH, num_workers=0, persistent_workers=False)
             loader.sampler.shuffle = False
-            batches = iter(Runner.build_dataloader(loader, seed=self.seed))
+            built = Runner.build_dataloader(loader, seed=self.seed)
+            if len(built.dataset) < _SCORE_BATCHES * _SCORE_BATCH:  # a very small data set
+                loader.batch_size = max(1, len(built.dataset) // _SCORE_BATCHES)
+                built = Runner.build_dataloader(loader, seed=self.seed)
+            batches = itertools.cycle(built)
             model = build(self.space.decode(genome), self.recipe.num_classes)
             torch.manual_seed(self.seed)
             np.random.seed(self.seed)
-            self._data[size] = score_data(batches, model.data_preprocessor)
+            self._data[size] = score_data(batches, model.data_preprocessor,
+                                          _SCORE_BATCHES)
         return self._data[size]
 
 
