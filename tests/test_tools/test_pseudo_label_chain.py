@@ -45,6 +45,7 @@ train_dataloader = dict(num_workers=0, persistent_workers=False)
     return folder
 
 
+@pytest.mark.slow
 def test_chain(data, configs, tmp_path, capsys):
     work = tmp_path / 'work dir'
     command = ['--data', data, '--configs', configs, '--work-dir', work, '--score-thr', 0.004]
