@@ -18,6 +18,17 @@ TEST_PROCESSES ?= 2
 R := requirements
 # -qq: errors only; the warnings are about indexes and build back ends, not about us.
 PIP_INSTALL := -m pip install -qq --no-compile --disable-pip-version-check $(PIP_FLAGS)
+# Gigabytes come over networks that drop connections. pip takes a broken download up
+# where it stopped (from 25.1 on; an older one passes over the name), and where that is
+# not enough all of it is tried three times: $(call pip,VENV,ARGUMENTS).
+export PIP_RESUME_RETRIES ?= 20
+define pip
+for attempt in 1 2 3; do \
+  $(1)/bin/python $(PIP_INSTALL) $(2) && break; \
+  test $$attempt -lt 3 || { echo "pip has failed three times; its last message above says why" >&2; exit 1; }; \
+  echo "  pip failed; once more in $${attempt}0 s" >&2; sleep $${attempt}0; \
+done
+endef
 PYTEST = -m pytest -q -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_FLAGS)
 EDITABLE := --no-deps --no-build-isolation --editable .
 STAMP := .mmyolonas-stamp
@@ -44,12 +55,12 @@ env: $(VENV)/$(STAMP)  ## Make .venv with everything (about two minutes)
 $(VENV)/$(STAMP): pyproject.toml $(R)/default.in $(R)/nodeps.txt $(R)/constraints.txt
 	@echo "Making $(VENV) with $$($(PYTHON) --version)"
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python $(PIP_INSTALL) --upgrade pip
+	@$(call pip,$(VENV),--upgrade pip)
 	@echo "  torch, MMDetection, runtimes, quantiser (the long one)"
-	@$(VENV)/bin/python $(PIP_INSTALL) $(PINS) -r $(R)/default.in
+	@$(call pip,$(VENV),$(PINS) -r $(R)/default.in)
 	@echo "  MMPose, MMDeploy, mmyolonas"
-	@$(VENV)/bin/python $(PIP_INSTALL) --no-deps --no-build-isolation -r $(R)/nodeps.txt
-	@$(VENV)/bin/python $(PIP_INSTALL) $(EDITABLE)
+	@$(call pip,$(VENV),--no-deps --no-build-isolation -r $(R)/nodeps.txt)
+	@$(call pip,$(VENV),$(EDITABLE))
 	@touch $@
 	@echo "Done: $(VENV)/bin/python -m mmyolonas.doctor tells what is in it"
 
@@ -58,13 +69,13 @@ env-classic: $(VENV_CLASSIC)/$(STAMP)  ## Make .venv-classic: torch 2.1.2, numpy
 $(VENV_CLASSIC)/$(STAMP): pyproject.toml $(R)/classic.in $(R)/classic-constraints.txt
 	@echo "Making $(VENV_CLASSIC) with $$($(PYTHON) --version)"
 	@test -x $(VENV_CLASSIC)/bin/python || $(PYTHON) -m venv $(VENV_CLASSIC)
-	@$(VENV_CLASSIC)/bin/python $(PIP_INSTALL) --upgrade pip
-	@$(VENV_CLASSIC)/bin/python $(PIP_INSTALL) -c $(R)/classic-constraints.txt \
-	  torch torchvision numpy setuptools wheel ninja
-	@MMCV_WITH_OPS=1 $(VENV_CLASSIC)/bin/python $(PIP_INSTALL) --find-links $(WHEELS) \
-	  --no-build-isolation -c $(R)/classic-constraints.txt -r $(R)/classic.in
-	@$(VENV_CLASSIC)/bin/python $(PIP_INSTALL) --no-deps mmpose==1.3.2 mmdeploy==1.3.1 xtcocotools==1.14.3
-	@$(VENV_CLASSIC)/bin/python $(PIP_INSTALL) $(EDITABLE)
+	@$(call pip,$(VENV_CLASSIC),--upgrade pip)
+	@$(call pip,$(VENV_CLASSIC),-c $(R)/classic-constraints.txt \
+	  torch torchvision numpy setuptools wheel ninja)
+	@export MMCV_WITH_OPS=1; $(call pip,$(VENV_CLASSIC),--find-links $(WHEELS) \
+	  --no-build-isolation -c $(R)/classic-constraints.txt -r $(R)/classic.in)
+	@$(call pip,$(VENV_CLASSIC),--no-deps mmpose==1.3.2 mmdeploy==1.3.1 xtcocotools==1.14.3)
+	@$(call pip,$(VENV_CLASSIC),$(EDITABLE))
 	@touch $@
 
 env-onedl: $(VENV_ONEDL)/$(STAMP)  ## Make .venv-onedl: the OneDL forks with mmcv-lite
@@ -72,10 +83,10 @@ env-onedl: $(VENV_ONEDL)/$(STAMP)  ## Make .venv-onedl: the OneDL forks with mmc
 $(VENV_ONEDL)/$(STAMP): pyproject.toml $(R)/onedl.in $(R)/constraints.txt
 	@echo "Making $(VENV_ONEDL) with $$($(PYTHON) --version)"
 	@test -x $(VENV_ONEDL)/bin/python || $(PYTHON) -m venv $(VENV_ONEDL)
-	@$(VENV_ONEDL)/bin/python $(PIP_INSTALL) --upgrade pip
-	@$(VENV_ONEDL)/bin/python $(PIP_INSTALL) $(PINS) -r $(R)/onedl.in
-	@$(VENV_ONEDL)/bin/python $(PIP_INSTALL) --no-deps mmcv-lite==2.2.0
-	@$(VENV_ONEDL)/bin/python $(PIP_INSTALL) $(EDITABLE)
+	@$(call pip,$(VENV_ONEDL),--upgrade pip)
+	@$(call pip,$(VENV_ONEDL),$(PINS) -r $(R)/onedl.in)
+	@$(call pip,$(VENV_ONEDL),--no-deps mmcv-lite==2.2.0)
+	@$(call pip,$(VENV_ONEDL),$(EDITABLE))
 	@touch $@
 
 quickstart: env  ## Sample data, training, evaluation, pictures: the whole road
