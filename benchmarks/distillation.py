@@ -10,7 +10,6 @@ Each training is continued where it was and nothing finished is repeated; more s
 be asked for later. Results: results.json and summary.md in the work folder.
 """
 import argparse
-import json
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Dict, List, Tuple
 
 from mmyolonas.utils.cli import add_cfg_options, last_checkpoint, load_config, new_parser, run_main
 from mmyolonas.utils.files import write_json, write_text
-from mmyolonas.utils.stages import Results, Stage, StageRunner, run_tool
+from mmyolonas.utils.stages import Results, Stage, StageRunner, last_metrics, run_tool
 from mmyolonas.visualization import read_log
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -89,8 +88,8 @@ def evaluate(context: Context, config: Path, folder: Path, options: List[str]) -
          f'test_dataloader.dataset.data_root={data}/',
          f'test_evaluator.ann_file={data}/annotations/instances_val.json', *context.overrides,
          *options], folder / 'test.log', show=r'Epoch\(test\).*')
-    newest = max((folder / 'test').glob('*/*.json'), key=lambda path: path.stat().st_mtime)
-    return {name: json.loads(newest.read_text())[name] for name in METRICS}
+    metrics = last_metrics(folder / 'test')
+    return {name: metrics[name] for name in METRICS}
 
 
 def train_teacher(context: Context) -> Results:

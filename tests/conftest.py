@@ -37,13 +37,7 @@ def pytest_runtest_setup(item):
         raise
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item):
-    try:
-        return (yield)
-    except Exception as error:
-        skip_if_lacking(error)
-        raise
+pytest_runtest_call = pytest_runtest_setup
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ import numpy as np
 from mmyolonas.utils.cli import add_cfg_options, last_checkpoint, new_parser, run_main
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import atomic_path
-from mmyolonas.utils.stages import Results, Stage, StageRunner, run_tool
+from mmyolonas.utils.stages import Results, Stage, StageRunner, last_metrics, run_tool
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / 'configs' / 'yolonas_pose' / 'yolonas_pose_n_sample.py'
@@ -102,8 +102,7 @@ def evaluate(context: Context) -> Results:
         [str(ROOT / 'tools' / 'test.py'), str(context.config), str(context.checkpoint()),
          '--work-dir', str(folder), '--cfg-options', *context.cfg_options],
         context.work_dir / 'evaluation.log', show=r'Epoch\(test\) \[ *\d+/\d+\]  +eta.*')
-    newest = max(folder.glob('*/*.json'), key=lambda path: path.stat().st_mtime)
-    metrics = json.loads(newest.read_text())
+    metrics = last_metrics(folder)
     return {'AP': metrics[METRIC], 'AP50': metrics[f'{METRIC} .5']}
 
 

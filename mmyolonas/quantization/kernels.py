@@ -83,8 +83,9 @@ def _profile_onnxruntime(path: str, image: np.ndarray, num_threads: int,
     known = {kernel.name: kernel for kernel in kernels}
     for name, values in times.items():
         if name not in known:  # nodes without a name are called by type and place
-            kernels.append(Kernel(name, 0., name.rpartition('_')[0], [name]))
-        known.get(name, kernels[-1]).ms = min(values[1:] or values)
+            known[name] = Kernel(name, 0., name.rpartition('_')[0], [name])
+            kernels.append(known[name])
+        known[name].ms = min(values[1:] or values)
     return kernels
 
 

@@ -17,11 +17,13 @@ from typing import Any, Sequence
 import torch
 from torch import nn
 
+from mmyolonas.search.stand_in import StandIn, function_name
+
 #: Weights of the maps of stride 8, 16 and 32 (section 4.2 of the paper).
 LEVEL_WEIGHTS = (1., 1., 6.)
 
 
-class Moment:
+class Moment(StandIn):
     """The logarithm of a feature map's second moment, in place of the map.
 
     Torch's functions accept it as a tensor.
@@ -31,9 +33,6 @@ class Moment:
         log (float): Natural logarithm of the mean of the squared values.
     """
 
-    device = torch.device('meta')
-    dtype = torch.float32
-
     def __init__(self, channels: int, log: float = 0.) -> None:
         self.channels, self.log = channels, log
 
@@ -41,18 +40,6 @@ class Moment:
     def shape(self) -> Sequence[int]:
         # the side does not matter: borders are left out of account
         return 1, self.channels, 64, 64
-
-    def size(self) -> Sequence[int]:
-        """Return the shape."""
-        return self.shape
-
-    def dim(self) -> int:
-        """Return the number of axes."""
-        return 4
-
-    def contiguous(self, **_: Any) -> 'Moment':
-        """Return the map."""
-        return self
 
     def __getitem__(self, _: Any) -> 'Moment':
         return self  # every other pixel has the same moment
@@ -70,7 +57,7 @@ class Moment:
     @classmethod
     def __torch_function__(cls, func: Any, types: tuple, args: tuple = (),
                            kwargs: Any = None) -> 'Moment':
-        name = getattr(func, '__name__', str(func)).strip('_')
+        name = function_name(func)
         if name in ('mul', 'rmul') and not isinstance(args[0], Moment):
             args = args[::-1]
         if name not in _RULES:

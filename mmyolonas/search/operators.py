@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from mmyolonas.search.exported_form import as_exported
+from mmyolonas.search.stand_in import StandIn, function_name
 from mmyolonas.utils import UserError
 
 #: What the fields mean beside a convolution's is said in :class:`Operator`.
@@ -190,11 +191,9 @@ class _Recorder:
                                  -(-x.width // stride), kernel, stride, groups))
 
 
-class _Map:
+class _Map(StandIn):
     """A feature map without values, which torch's functions accept as a tensor."""
 
-    device = torch.device('meta')
-    dtype = torch.float32
     requires_grad = False
 
     def __init__(self, recorder: _Recorder, channels: int, height: int, width: int,
@@ -211,18 +210,6 @@ class _Map:
         """Return the number of values."""
         return self.channels * self.height * self.width
 
-    def size(self) -> Tuple[int, int, int, int]:
-        """Return the shape."""
-        return self.shape
-
-    def dim(self) -> int:
-        """Return the number of axes."""
-        return 4
-
-    def contiguous(self, **_: Any) -> '_Map':
-        """Return the map; the order of memory is not kept here."""
-        return self
-
     def __add__(self, other: Any) -> '_Map':
         return _sum(self, other)
 
@@ -234,7 +221,7 @@ class _Map:
     @classmethod
     def __torch_function__(cls, func: Callable, types: tuple, args: tuple = (),
                            kwargs: Any = None) -> '_Map':
-        name = getattr(func, '__name__', str(func)).strip('_')
+        name = function_name(func)
         if name in _HANDLERS:
             return _HANDLERS[name](*args, **(kwargs or {}))
         if name in _FUSED:

@@ -190,9 +190,8 @@ def judge(space: Space, genomes: Sequence[Genome], accuracy: Sequence[float], nu
     rungs = [rung(name, 'base line' if name in BASE_LINES else 'score', columns[name])
              for name in names]
     bar = max(r.tau for r in rungs if r.kind == 'base line')
-    for found in rungs:
-        found.used = found.kind == 'score' and found.tau > bar
-    models = _models(space, genomes, columns, target, [r.name for r in rungs if r.used], rung)
+    better = [r.name for r in rungs if r.kind == 'score' and r.tau > bar]
+    models = _models(space, genomes, columns, target, better, rung)
     best = max(models, key=lambda pair: pair[0].tau)
     if best[0].tau <= bar:
         best = models[0]

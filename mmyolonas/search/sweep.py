@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Sequence
 
+from mmyolonas.search.storage import import_optuna
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import PathLike, atomic_path
 
@@ -41,12 +42,7 @@ class GridSweep:
     """
 
     def __init__(self, folder: PathLike, grid: Grid, context: Dict[str, Any]) -> None:
-        try:
-            import optuna
-        except ImportError as error:
-            raise UserError('a sweep needs optuna: pip install optuna') from error
-        self._optuna = optuna
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._optuna = optuna = import_optuna()
         self.folder = Path(folder)
         self.grid = {name: list(dict.fromkeys(values)) for name, values in grid.items()}
         self.folder.mkdir(parents=True, exist_ok=True)

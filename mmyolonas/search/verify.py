@@ -1,31 +1,18 @@
 """Measuring chosen architectures on the target itself."""
-from dataclasses import dataclass
 from typing import Callable, Dict
 
 import numpy as np
 
-from mmyolonas.quantization.sessions import measure
+from mmyolonas.quantization.sessions import Latency, measure
 from mmyolonas.search.architecture import build
 from mmyolonas.search.encoding import Genome
 from mmyolonas.search.operator_timing import NetworkFile, check_target, export_network
 from mmyolonas.search.space import Space
 
 
-@dataclass
-class Measured:
-    """Time of a network on the target.
-
-    Args:
-        median (float): Milliseconds.
-        best (float): The shortest run.
-    """
-    median: float
-    best: float
-
-
 def measure_models(space: Space, genomes: Dict[str, Genome], num_classes: int, target: str,
                    precision: str, num_threads: int = 1,
-                   repeats: int = 50) -> Dict[str, Measured]:
+                   repeats: int = 50) -> Dict[str, Latency]:
     """Time exported architectures in turn, so that all see the same machine.
 
     Args:
@@ -38,7 +25,7 @@ def measure_models(space: Space, genomes: Dict[str, Genome], num_classes: int, t
         repeats (int): Timed runs of each. Defaults to 50.
 
     Returns:
-        dict[str, Measured]: By name.
+        dict[str, Latency]: By name.
     """
     check_target(target, [precision])
     files: Dict[str, NetworkFile] = {}
@@ -48,11 +35,10 @@ def measure_models(space: Space, genomes: Dict[str, Genome], num_classes: int, t
             files[name] = NetworkFile(export_network(model, genome['input_size']), target,
                                       precision, num_threads)
         runs = {name: _with_image(file.open(), file.image) for name, file in files.items()}
-        times = measure(runs, np.zeros(0), repeats)
+        return measure(runs, np.zeros(0), repeats)
     finally:
         for file in files.values():
             file.close()
-    return {name: Measured(value.median, value.best) for name, value in times.items()}
 
 
 def _with_image(run: Callable[[np.ndarray], list],

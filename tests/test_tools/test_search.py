@@ -4,11 +4,12 @@ import json
 import pytest
 from mmengine.registry import MODELS, init_default_scope
 
+from mmyolonas.quantization.sessions import Latency
 from mmyolonas.search import handover, preparation, short_training
 from mmyolonas.search.evaluation import structure
 from mmyolonas.search.operator_table import measure_table
 from mmyolonas.search.space import Space
-from mmyolonas.search.verify import Measured, measure_models
+from mmyolonas.search.verify import measure_models
 from mmyolonas.utils.cli import load_config
 from tests import tiny
 from tests.run_tool import run_tool
@@ -36,7 +37,7 @@ def recipe(tmp_path, monkeypatch):
         return measure_table([('tiny', model, 64)], *args, path=path, repeats=2, **kwargs)
 
     def time_models(space, genomes, *args):
-        return {name: Measured(2. + index, 1. + index) for index, name in enumerate(genomes)}
+        return {name: Latency(2. + index, 1. + index, []) for index, name in enumerate(genomes)}
 
     monkeypatch.setattr(short_training, 'train_architecture', train)
     monkeypatch.setattr(preparation, 'measure_table', measure)

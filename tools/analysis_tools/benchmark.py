@@ -12,15 +12,8 @@ from typing import Callable, List
 import torch
 from torch import nn
 
-from mmyolonas.utils.building import build_model, switch_to_deploy
-from mmyolonas.utils.checkpoint_match import check_match, match_state, state_of
-from mmyolonas.utils.cli import (
-    add_config_options,
-    check_checkpoint,
-    load_config,
-    new_parser,
-    run_main,
-)
+from mmyolonas.utils import building
+from mmyolonas.utils.cli import add_config_options, load_config, new_parser, run_main
 from mmyolonas.utils.files import write_json
 from mmyolonas.utils.progress import track
 
@@ -47,14 +40,11 @@ def parse_args():
 
 def load_model(args) -> nn.Module:
     """Return the model, ready for inference."""
-    model = build_model(load_config(args.config, args.cfg_options))
-    if args.checkpoint:
-        checkpoint = torch.load(check_checkpoint(args.checkpoint), map_location='cpu')
-        state = state_of(checkpoint, args.checkpoint)
-        check_match(match_state(model.state_dict(), state), args.checkpoint)
-        model.load_state_dict(state, strict=False)
+    cfg = load_config(args.config, args.cfg_options)
+    model = building.load_model(cfg, args.checkpoint)[0] if args.checkpoint else \
+        building.build_model(cfg)
     if not args.no_fuse:
-        switch_to_deploy(model)
+        building.switch_to_deploy(model)
     model.eval().to(args.device)
     return model.to(memory_format=torch.channels_last) if args.channels_last else model
 
