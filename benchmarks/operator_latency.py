@@ -183,7 +183,7 @@ def plot(results: Dict[str, dict], args: argparse.Namespace, path: Path) -> None
 
 def main() -> None:
     """Measure, predict and print."""
-    from mmyolonas.search.operator_table import measure_table
+    from mmyolonas.search.operator_measurement import measure_table
     from mmyolonas.search.operator_timing import TARGETS
     args = parse_args()
     precisions = args.precisions or list(TARGETS[args.target][:2])

@@ -8,7 +8,8 @@ import numpy as np
 from mmyolonas.search.architecture import build
 from mmyolonas.search.encoding import Genome
 from mmyolonas.search.evaluation import Predictor, structure
-from mmyolonas.search.operator_table import OperatorTable, measure_table
+from mmyolonas.search.operator_measurement import measure_table
+from mmyolonas.search.operator_table import OperatorTable
 from mmyolonas.search.plots import plot_rungs
 from mmyolonas.search.project import Project
 from mmyolonas.search.rungs import Ladder, ScoreKeeper, judge, kendall

@@ -234,7 +234,8 @@ def test_killed_run_goes_on(tmp_path, config):
     process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 300
-    while not (work / 'cells-uyemf' / 'train' / 'epoch_1.pth').exists():
+    # the pointer follows the file; killed in between, training rightly begins anew
+    while not (work / 'cells-uyemf' / 'train' / 'last_checkpoint').exists():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)

@@ -11,11 +11,12 @@ from mmengine.registry import init_default_scope
 
 from mmyolonas.quantization.kernels import Kernel
 from mmyolonas.registry import MODELS
-from mmyolonas.search import operator_table, operator_timing
+from mmyolonas.search import operator_measurement, operator_timing
 from mmyolonas.search.architecture import build
 from mmyolonas.search.machine import describe_machine
 from mmyolonas.search.operator_graph import GraphOperators, read_graph
-from mmyolonas.search.operator_table import OperatorTable, accuracy, measure_table
+from mmyolonas.search.operator_measurement import measure_table
+from mmyolonas.search.operator_table import OperatorTable, accuracy
 from mmyolonas.search.operator_timing import (
     NetworkFile,
     attribute,
@@ -323,7 +324,7 @@ def test_a_table_from_elsewhere_is_not_extended(networks, tmp_path, monkeypatch)
     with pytest.raises(UserError, match='another num_threads; give another file'):
         measure_table([], path=path, num_threads=2)
     here = describe_machine('onnxruntime')
-    monkeypatch.setattr(operator_table, 'describe_machine',
+    monkeypatch.setattr(operator_measurement, 'describe_machine',
                         lambda *_: {**here, 'cpu': 'Another processor'})
     with pytest.raises(UserError, match='measured with another cpu'):
         measure_table([], path=path)

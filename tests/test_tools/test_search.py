@@ -7,7 +7,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmyolonas.quantization.sessions import Latency
 from mmyolonas.search import handover, preparation, short_training
 from mmyolonas.search.evaluation import structure
-from mmyolonas.search.operator_table import measure_table
+from mmyolonas.search.operator_measurement import measure_table
 from mmyolonas.search.space import Space
 from mmyolonas.search.verify import measure_models
 from mmyolonas.utils.cli import load_config
