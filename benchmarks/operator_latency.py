@@ -3,7 +3,8 @@
 A table of operators is measured on random architectures and the published ones; other random
 architectures, which had no part in it, are then timed as a whole, in turn, and predicted. For
 comparison: time proportional to the multiplications of the same networks. The shortest run
-counts: what else runs on a machine can only add to it.
+counts: what else runs on a machine can only add to it. Of several passes it is the mean of
+each one's shortest run: the table's networks had one pass, and more runs find shorter ones.
 
 Stopped and started again with the same options, it goes on where it was.
 """
@@ -86,7 +87,7 @@ def exported(args: argparse.Namespace, name: str, architecture: dict):
 
 def whole_times(args: argparse.Namespace, networks: Dict[str, dict],
                 precisions: List[str]) -> Dict[str, dict]:
-    """Return the milliseconds of all runs of networks, by name and precision."""
+    """Return the shortest run of each pass in milliseconds, by name and precision."""
     names = list(networks)
     chunks = [names[start:start + CHUNK] for start in range(0, len(names), CHUNK)]
     header = {key: str(value) for key, value in vars(args).items()
@@ -102,7 +103,7 @@ def whole_times(args: argparse.Namespace, networks: Dict[str, dict],
                 journal.write(dict(part=part, found=lines[part]))
             for name, times in lines[part].items():
                 for precision, values in times.items():
-                    found.setdefault(name, {}).setdefault(precision, []).extend(values)
+                    found.setdefault(name, {}).setdefault(precision, []).append(min(values))
     return found
 
 
@@ -137,7 +138,7 @@ def report(args: argparse.Namespace, table, networks: Dict[str, dict], times: Di
     from mmyolonas.search.operators import operators
     with torch.device('meta'):
         lists = [operators(build(networks[name]), args.size) for name in times]
-    measured = np.array([min(times[name][precision]) for name in times])
+    measured = np.array([np.mean(times[name][precision]) for name in times])
     macs = np.array([sum(op.macs for op in found) for found in lists], float)
     rows = {}
     fitted = [record for record in table.networks if record.precision == precision]
