@@ -32,8 +32,8 @@ endef
 PYTEST = -m pytest -q -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_FLAGS)
 EDITABLE := --no-deps --no-build-isolation --editable .
 STAMP := .mmyolonas-stamp
-# The pins are for Python 3.11 and newer; 3.10 gets the newest that fit it.
-PINS := $(shell $(PYTHON) -c 'import sys; print("-c requirements/constraints.txt" if sys.version_info[:2] in ((3, 11), (3, 12)) else "")' 2>/dev/null)
+# Python 3.10 has pins of its own: scipy, onnxruntime and others have left it.
+CONSTRAINTS := $(R)/constraints$(shell $(PYTHON) -c 'import sys; print("-3.10" * (sys.version_info < (3, 11)))' 2>/dev/null).txt
 
 # Packages are installed without bytecode (it is slow); the first start of each
 # writes what it needs, and every later one is 20 seconds shorter.
@@ -52,12 +52,12 @@ help:  ## Show this list
 
 env: $(VENV)/$(STAMP)  ## Make .venv with everything (about two minutes)
 
-$(VENV)/$(STAMP): pyproject.toml $(R)/default.in $(R)/nodeps.txt $(R)/constraints.txt
+$(VENV)/$(STAMP): pyproject.toml $(R)/default.in $(R)/nodeps.txt $(CONSTRAINTS)
 	@echo "Making $(VENV) with $$($(PYTHON) --version)"
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@$(call pip,$(VENV),--upgrade pip)
 	@echo "  torch, MMDetection, runtimes, quantiser (the long one)"
-	@$(call pip,$(VENV),$(PINS) -r $(R)/default.in)
+	@$(call pip,$(VENV),-c $(CONSTRAINTS) -r $(R)/default.in)
 	@echo "  MMPose, MMDeploy, mmyolonas"
 	@$(call pip,$(VENV),--no-deps --no-build-isolation -r $(R)/nodeps.txt)
 	@$(call pip,$(VENV),$(EDITABLE))
@@ -80,11 +80,11 @@ $(VENV_CLASSIC)/$(STAMP): pyproject.toml $(R)/classic.in $(R)/classic-constraint
 
 env-onedl: $(VENV_ONEDL)/$(STAMP)  ## Make .venv-onedl: the OneDL forks with mmcv-lite
 
-$(VENV_ONEDL)/$(STAMP): pyproject.toml $(R)/onedl.in $(R)/constraints.txt
+$(VENV_ONEDL)/$(STAMP): pyproject.toml $(R)/onedl.in $(CONSTRAINTS)
 	@echo "Making $(VENV_ONEDL) with $$($(PYTHON) --version)"
 	@test -x $(VENV_ONEDL)/bin/python || $(PYTHON) -m venv $(VENV_ONEDL)
 	@$(call pip,$(VENV_ONEDL),--upgrade pip)
-	@$(call pip,$(VENV_ONEDL),$(PINS) -r $(R)/onedl.in)
+	@$(call pip,$(VENV_ONEDL),-c $(CONSTRAINTS) -r $(R)/onedl.in)
 	@$(call pip,$(VENV_ONEDL),--no-deps mmcv-lite==2.2.0)
 	@$(call pip,$(VENV_ONEDL),$(EDITABLE))
 	@touch $@
@@ -114,7 +114,7 @@ doctor: env  ## What is installed, repaired and missing
 	@$(VENV)/bin/python -m mmyolonas.doctor
 
 lock: env  ## Write requirements/constraints.txt from what .venv has
-	@{ sed -n '/^#/p' $(R)/constraints.txt; \
+	@{ sed -n '/^#/p' $(CONSTRAINTS); \
 	   $(VENV)/bin/python -m pip freeze --all --exclude-editable --exclude pip \
 	     --exclude mmpose --exclude mmdeploy --exclude mmdeploy-runtime --exclude xtcocotools \
-	 ; } > $(R)/constraints.tmp && mv $(R)/constraints.tmp $(R)/constraints.txt
+	 ; } > $(CONSTRAINTS).tmp && mv $(CONSTRAINTS).tmp $(CONSTRAINTS)

@@ -100,6 +100,8 @@ def _probe(package: Package, providers: dict[str, list[str]]) -> None:
     if not compat.has_module(package.module):
         return
     names = sorted(set(providers.get(package.module, [])))
+    if not names and _is_installed(package.module):
+        names = [package.module]  # Python 3.10 only sees packages with top_level.txt
     package.distribution = ' + '.join(names) or package.module
     package.version = '?'
     if names:
@@ -115,6 +117,14 @@ def _probe(package: Package, providers: dict[str, list[str]]) -> None:
         package.error = package.error or (
             f'{" and ".join(names)} are both installed and overwrite each '
             'other; uninstall both, then install one')
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.distribution(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _check_mmcv() -> None:
