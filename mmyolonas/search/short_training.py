@@ -141,13 +141,17 @@ class ShortTrainings:
         log = TrainingLog.read(self.folder)
         name = self.recipe.fingerprint
         keys = [(genome_key(task.genome), task.seed, name) for task in tasks]
-        missing = [(task, key) for task, key in zip(tasks, keys) if key not in log.trainings]
+        wanted: Dict[Tuple[str, int, str], Task] = {}
+        for key, task in zip(keys, tasks):
+            wanted.setdefault(key, task)  # one architecture may be asked for twice
+        missing = [key for key in wanted if key not in log.trainings]
         chosen = missing if limit is None else missing[:limit]
         if missing:
-            print(f'short trainings: {len(tasks)} wanted, {len(tasks) - len(missing)} done '
+            print(f'short trainings: {len(wanted)} wanted, {len(wanted) - len(missing)} done '
                   f'before, {len(chosen)} now', flush=True)
         with Journal(self.path, dict(format=FORMAT)) as journal:
-            for task, key in track(chosen, 'short trainings'):
+            for key in track(chosen, 'short trainings'):
+                task = wanted[key]
                 training = self._train(task, key, log, journal)
                 journal.write(asdict(training))
                 log.take(asdict(training))

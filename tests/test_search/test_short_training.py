@@ -111,6 +111,8 @@ def test_out_of_memory_fails_one_training(recipe, tmp_path, fake):
     assert len(TrainingLog.read(tmp_path).of_recipe(recipe.fingerprint)) == 1
     trainings.run([Task(dict(SMALLEST, input_size=96))])
     assert len(fake) == 2  # it is not tried again
+    twice = trainings.run([Task(SMALLEST, seed=1), Task(SMALLEST, seed=1, origin='frontier')])
+    assert twice[0] == twice[1] and twice[0].origin == 'random' and len(fake) == 3
 
 
 def test_a_training_that_kills_its_process_is_given_up(recipe, tmp_path, monkeypatch):
