@@ -250,6 +250,7 @@ def verify_command(args: argparse.Namespace) -> bool:
     from mmyolonas.search.comparison import make_evaluator
     from mmyolonas.search.handover import (
         dominating,
+        hand_over_trained,
         read_chosen,
         read_result,
         spread_points,
@@ -266,18 +267,19 @@ def verify_command(args: argparse.Namespace) -> bool:
     known = {point.key for point in found.values()}
     spread = [p for p in spread_points(result, args.points) if p.key not in known]
     found.update({f'frontier {i}': point for i, point in enumerate(spread, 1)})
-    seeds: List[int] = list(range(args.train_seeds))
-    wanted = len(found) + len(args.rivals)
-    done = train_chosen(project, list(found.values()), args.rivals, args.limit, seeds)
-    if len(done) < wanted * len(seeds):
-        print(f'{len(done)} of {wanted * len(seeds)} trainings are done; call again')
-        return False
-    points = {**found, **{f'published {n}': p for n, p in result.published.items()}}
-    known = {point.key for point in points.values()}
+    # the best of what was trained before is a rival too, with as many seeds
+    known = {p.key for p in [*found.values(), *result.published.values()]}
     slowest = max(point.latency for point in result.published.values())
     best = trained_frontier(project, make_evaluator(project, target), slowest)
-    points.update({f'trained {i}': p for i, p in enumerate(
+    found.update({f'trained {i}': p for i, p in enumerate(
         (p for p in best if p.key not in known), 1)})
+    seeds: List[int] = list(range(args.train_seeds))
+    wanted = (len(found) + len(args.rivals)) * len(seeds)
+    done = train_chosen(project, list(found.values()), args.rivals, args.limit, seeds)
+    if len(done) < wanted:
+        print(f'{len(done)} of {wanted} trainings are done; call again')
+        return False
+    points = {**found, **{f'published {n}': p for n, p in result.published.items()}}
     verified = verify(project, target, points, args.repeats)
     plot_points(dict(all=result.all_points()), result.published,
                 project.path(f'verified_{target.label}.png'), target.label,
@@ -285,6 +287,8 @@ def verify_command(args: argparse.Namespace) -> bool:
     print(verified_text(verified))
     names = [row.name for row in dominating(verified)]
     print('faster than published S at equal or better AP: ' + (', '.join(names) or 'none'))
+    for name, path in hand_over_trained(project, target, verified, points).items():
+        print(f'best trained for {name}: {path}')
     return True
 
 

@@ -43,24 +43,32 @@ def hand_over(project: Project, target: Target, result: SearchResult, base: str,
         title = f'Found architecture for at most {choice.limit:.3f} ms ({choice.name})'
         paths[choice.name] = write_config(path, choice.point, project.space, base, title,
                                           target.name, target.precision)
-        rows.append(dict(name=choice.name, limit_ms=choice.limit, **asdict(choice.point),
-                         description=describe(choice.point.genome)))
+        rows.append(dict(name=choice.name, limit_ms=choice.limit, base=base,
+                         **asdict(choice.point), description=describe(choice.point.genome)))
     write_json(project.path(f'chosen_{target.label}.json'), rows)
     return paths
 
 
 def read_chosen(project: Project, target: Target) -> Dict[str, Point]:
-    """Return the chosen models of a target by name.
+    """Return the chosen models of a target by name; one chosen twice has both names.
 
     Raises:
         UserError: Nothing was chosen yet.
     """
+    names: Dict[str, List[str]] = {}
+    points = {}
+    for row in _chosen_rows(project, target):
+        point = Point(**{key: row[key] for key in Point.__dataclass_fields__})
+        names.setdefault(point.key, []).append(row['name'])
+        points[point.key] = point
+    return {', '.join(names[key]): point for key, point in points.items()}
+
+
+def _chosen_rows(project: Project, target: Target) -> List[dict]:
     path = project.path(f'chosen_{target.label}.json')
     if not path.is_file():
         raise UserError(f'nothing was chosen for {target.label} yet; run tools/search.py search.')
-    names = Point.__dataclass_fields__
-    return {row['name']: Point(**{key: row[key] for key in names})
-            for row in json.loads(path.read_text(encoding='utf-8'))}
+    return json.loads(path.read_text(encoding='utf-8'))
 
 
 def train_chosen(project: Project, points: Sequence[Point], published: Sequence[str],
@@ -154,6 +162,40 @@ def verify(project: Project, target: Target, points: Dict[str, Point],
                       point.params, point.flops) for name, point in points.items()]
     write_json(project.path(f'verified_{target.label}.json'), [asdict(row) for row in found])
     return found
+
+
+def hand_over_trained(project: Project, target: Target, verified: Sequence[Verified],
+                      points: Dict[str, Point]) -> Dict[str, Path]:
+    """Write the configs of what trained best within each limit, by measured latency.
+
+    The chosen ones are the best by prediction; a training may see it otherwise. The
+    limit is the measured latency of the published model of that name, else the
+    milliseconds that were asked for.
+
+    Args:
+        project (Project): The folder.
+        target (Target): The target.
+        verified (Sequence[Verified]): Of :func:`verify`.
+        points (dict[str, Point]): What was verified, by name.
+
+    Returns:
+        dict[str, Path]: Config files by name; none where nothing is fast enough.
+    """
+    measured = {row.name: row.median_ms for row in verified}
+    candidates = [row for row in verified if row.aps and not row.name.startswith('published ')]
+    paths = {}
+    for chosen in _chosen_rows(project, target):
+        limit = measured.get(f'published {chosen["name"]}', chosen['limit_ms'])
+        fast = [row for row in candidates if row.median_ms <= limit]
+        if fast:
+            best = max(fast, key=lambda row: row.ap)
+            path = project.path('configs', f'yolonas_{chosen["name"]}_{target.label}_trained.py')
+            title = (f'Best of the trained within {limit:.3f} ms ({chosen["name"]}): '
+                     f'{best.median_ms:.3f} ms measured, AP {best.ap:.1f} by the short recipe')
+            base = chosen.get('base', project.settings.recipe)
+            paths[chosen['name']] = write_config(path, points[best.name], project.space, base,
+                                                 title, target.name, target.precision)
+    return paths
 
 
 def dominating(verified: Sequence[Verified], name: str = 'published s') -> List[Verified]:

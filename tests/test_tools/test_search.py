@@ -56,6 +56,16 @@ def test_all_steps(recipe, tmp_path, capsys):
     assert run_tool(TOOL, 'run', '--work-dir', folder, *small) == 0, capsys.readouterr().err
     text = capsys.readouterr().out
     assert 'found s' in text and 'published s' in text and 'hypervolume' in text
+    verified = json.loads((folder / 'verified_onnxruntime-int8.json').read_text())
+    keys = [row['key'] for row in verified]
+    assert len(keys) == len(set(keys))
+    limit = next(row['median_ms'] for row in verified if row['name'] == 'published l')
+    best = max((row for row in verified if row['aps'] and row['median_ms'] <= limit
+                and not row['name'].startswith('published')), key=lambda row: row['aps'][0])
+    found = load_config(str(folder / 'configs' / 'yolonas_l_onnxruntime-int8_trained.py'))
+    tasks = {t['key']: t['genome'] for t in map(json.loads, (
+        folder / 'trainings.jsonl').read_text().splitlines()) if 'genome' in t}
+    assert found.model.backbone.arch.stem_channels == tasks[best['key']]['stem']
     rungs = json.loads((folder / 'rungs.json').read_text())
     assert rungs['trainings'] == 12 and rungs['fitted'] == 13
     assert {r['name'] for r in rungs['rungs']} >= {'params', 'flops', 'entropy', 'surrogate'}
