@@ -6,21 +6,25 @@ last epoch (nothing is chosen) with pycocotools on held-out images. The table ha
 standard deviation and the difference within each seed; and what a step costs, plain and
 distilled step taken in turn on the same batch, in processor time.
 
-Each training is continued where it was and nothing finished is repeated; more seeds may
-be asked for later. Results: results.json and summary.md in the work folder.
+With --longer N the plain student is also trained for N epochs, as many as take the time of
+distilling. Each training is continued where it was and nothing finished is repeated; more
+seeds and --longer may be asked for later. Results: results.json and summary.md in the work folder.
 """
 import argparse
 import statistics
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, List, Tuple
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.common import ROOT, timed
 from mmyolonas.utils.cli import add_cfg_options, last_checkpoint, load_config, new_parser, run_main
 from mmyolonas.utils.files import write_json, write_text
 from mmyolonas.utils.stages import Results, Stage, StageRunner, last_metrics, run_tool
 from mmyolonas.visualization import read_log
 
-ROOT = Path(__file__).resolve().parent.parent
 METRICS = ('coco/bbox_mAP', 'coco/bbox_mAP_50')
 ARMS = ('plain', 'distilled')
 
@@ -43,7 +47,7 @@ class Context:
 
     def run_dir(self, arm: str, seed: int) -> Path:
         """Return the work folder of a student's training."""
-        return self.args.work_dir / f'{arm}_{seed}'
+        return self.args.work_dir / f'{arm.replace(", ", "_").replace(" ", "_")}_{seed}'
 
     def options(self, epochs: int) -> List[str]:
         """Return the settings that the trainings share."""
@@ -102,16 +106,17 @@ def train_teacher(context: Context) -> Results:
 def train_student(context: Context, arm: str, seed: int) -> Results:
     """Train a student, with the teacher or without."""
     args = context.args
+    epochs = args.longer if arm.startswith('plain, ') else args.epochs
     config = load_config(str(args.student_config))
     position = [hook['type'] for hook in config.custom_hooks].index('mmyolonas.DistillationHook')
     hook = f'custom_hooks.{position}'
-    if arm == 'plain':  # the hook is there, and idle: the arms differ in nothing else
-        options = [f'{hook}.teacher=ema', f'{hook}.schedule.begin={args.epochs}',
+    if arm != 'distilled':  # the hook is there, and idle: the arms differ in nothing else
+        options = [f'{hook}.teacher=ema', f'{hook}.schedule.begin={epochs}',
                    f'{hook}.schedule.warmup=0']
     else:
         options = [f'{hook}.teacher.config={args.teacher_config}',
                    f'{hook}.teacher.checkpoint={last_checkpoint(str(context.teacher_dir))}']
-    return train(context, args.student_config, context.run_dir(arm, seed), args.epochs,
+    return train(context, args.student_config, context.run_dir(arm, seed), epochs,
                  [f'randomness.seed={seed}', *options])
 
 
@@ -121,7 +126,6 @@ def measure_cost(context: Context) -> Results:
     from mmengine.optim import OptimWrapper
     from mmengine.runner import Runner
 
-    from benchmarks.common import timed
     from mmyolonas.engine.distillation import (
         DistillationTerms,
         StudentTap,
@@ -153,6 +157,11 @@ def measure_cost(context: Context) -> Results:
                 ratio=statistics.median(ratios), ratio_low=min(ratios), ratio_high=max(ratios))
 
 
+def arms(args: argparse.Namespace) -> List[str]:
+    """Return the names of the students of each seed."""
+    return [*ARMS, *([f'plain, {args.longer} epochs'] if args.longer else [])]
+
+
 def stages(args: argparse.Namespace) -> List[Stage]:
     """Return the stages for the seeds that are asked for."""
     found = [
@@ -161,7 +170,7 @@ def stages(args: argparse.Namespace) -> List[Stage]:
         Stage('cost', 'Cost of a step', measure_cost),
     ]
     for seed in args.seeds:
-        for arm in ARMS:
+        for arm in arms(args):
             found.append(Stage(
                 f'{arm}-{seed}', f'Student, {arm}, seed {seed}',
                 lambda context, arm=arm, seed=seed: train_student(context, arm, seed)))
@@ -175,18 +184,20 @@ def spread(values: List[float]) -> Tuple[float, float]:
 
 def report(runner: StageRunner, args: argparse.Namespace) -> str:
     """Return the table; written to ``summary.md`` and ``results.json`` too."""
+    students = arms(args)
     seeds = [seed for seed in args.seeds
-             if all(runner.results(f'{arm}-{seed}') for arm in ARMS)]
+             if all(runner.results(f'{arm}-{seed}') for arm in students)]
     cost, teacher = runner.results('cost'), runner.results('teacher')
     lines = ['| | ' + ' | '.join(name[5:] for name in METRICS) + ' | a step |',
              '| --- |' + ' --- |' * (len(METRICS) + 1),
              '| teacher | ' + ' | '.join(f'{teacher[name]:.3f}' for name in METRICS) + ' | |']
     results: dict = dict(seeds=seeds, teacher=teacher, cost=cost, arms={}, gain={})
     values = {arm: {name: [runner.results(f'{arm}-{seed}')[name] for seed in seeds]
-                    for name in METRICS} for arm in ARMS}
-    for arm in ARMS if seeds else ():
+                    for name in METRICS} for arm in students}
+    for arm in students if seeds else ():
         cells = ['{:.3f} ± {:.3f}'.format(*spread(values[arm][name])) for name in METRICS]
-        lines.append(f'| {arm} | {" | ".join(cells)} | {cost[f"{arm}_ms"]:.0f} ms |')
+        lines.append(f'| {arm} | {" | ".join(cells)} | '
+                     f'{cost[arm.split(",")[0] + "_ms"]:.0f} ms |')
         results['arms'][arm] = values[arm]
     if seeds:
         gains = {name: [b - a for a, b in zip(*(values[arm][name] for arm in ARMS))]
@@ -220,6 +231,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--train-images', type=int, default=300, help='default: 300')
     parser.add_argument('--val-images', type=int, default=100, help='default: 100')
     parser.add_argument('--rounds', type=int, default=5, help='timed steps (default: 5)')
+    parser.add_argument('--longer', type=int, metavar='N', help='train the plain student for N '
+                        'epochs too')
     add_cfg_options(parser)
     return parser.parse_args()
 

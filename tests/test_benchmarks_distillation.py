@@ -34,7 +34,7 @@ def test_distillation(tmp_path):
     """Both arms of a seed, then another seed without repeating the first."""
     write_configs(tmp_path)
 
-    def run(*seeds: str) -> str:
+    def run(*seeds: str) -> str:  # and further options
         result = subprocess.run(
             [sys.executable, str(ROOT / 'benchmarks' / 'distillation.py'), '--work-dir',
              str(tmp_path / 'out'), '--data-dir', str(tmp_path / 'data'), '--teacher-config',
@@ -52,6 +52,8 @@ def test_distillation(tmp_path):
     for values in results['arms'].values():
         assert all(len(value) == 2 for value in values.values())
     assert results['cost']['distilled_ms'] > results['cost']['plain_ms'] > 0
+    text = run('3', '--longer', '3')
+    assert text.count('done before') == 5 and '| plain, 3 epochs |' in text
     losses = [(tmp_path / 'out' / f'{arm}_3' / 'train.log').read_text()
               for arm in ('plain', 'distilled')]
     assert 'loss_kd_cls' not in losses[0] and 'loss_kd_cls' in losses[1]
