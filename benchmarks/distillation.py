@@ -47,7 +47,7 @@ class Context:
 
     def run_dir(self, arm: str, seed: int) -> Path:
         """Return the work folder of a student's training."""
-        return self.args.work_dir / f'{arm.replace(", ", "_").replace(" ", "_")}_{seed}'
+        return self.args.work_dir / f'{arm.replace(",", "").replace(" ", "_")}_{seed}'
 
     def options(self, epochs: int) -> List[str]:
         """Return the settings that the trainings share."""
@@ -106,7 +106,7 @@ def train_teacher(context: Context) -> Results:
 def train_student(context: Context, arm: str, seed: int) -> Results:
     """Train a student, with the teacher or without."""
     args = context.args
-    epochs = args.longer if arm.startswith('plain, ') else args.epochs
+    epochs = arms(args)[arm]
     config = load_config(str(args.student_config))
     position = [hook['type'] for hook in config.custom_hooks].index('mmyolonas.DistillationHook')
     hook = f'custom_hooks.{position}'
@@ -157,9 +157,12 @@ def measure_cost(context: Context) -> Results:
                 ratio=statistics.median(ratios), ratio_low=min(ratios), ratio_high=max(ratios))
 
 
-def arms(args: argparse.Namespace) -> List[str]:
-    """Return the names of the students of each seed."""
-    return [*ARMS, *([f'plain, {args.longer} epochs'] if args.longer else [])]
+def arms(args: argparse.Namespace) -> Dict[str, int]:
+    """Return the students of each seed: epochs by name."""
+    found = dict.fromkeys(ARMS, args.epochs)
+    if args.longer:
+        found[f'plain, {args.longer} epochs'] = args.longer
+    return found
 
 
 def stages(args: argparse.Namespace) -> List[Stage]:
@@ -197,7 +200,7 @@ def report(runner: StageRunner, args: argparse.Namespace) -> str:
     for arm in students if seeds else ():
         cells = ['{:.3f} ± {:.3f}'.format(*spread(values[arm][name])) for name in METRICS]
         lines.append(f'| {arm} | {" | ".join(cells)} | '
-                     f'{cost[arm.split(",")[0] + "_ms"]:.0f} ms |')
+                     f'{cost["distilled_ms" if arm == "distilled" else "plain_ms"]:.0f} ms |')
         results['arms'][arm] = values[arm]
     if seeds:
         gains = {name: [b - a for a, b in zip(*(values[arm][name] for arm in ARMS))]

@@ -12,6 +12,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
 import mmyolonas
@@ -100,12 +101,11 @@ def _probe(package: Package, providers: dict[str, list[str]]) -> None:
     if not compat.has_module(package.module):
         return
     names = sorted(set(providers.get(package.module, [])))
-    if not names and _is_installed(package.module):
-        names = [package.module]  # Python 3.10 only sees packages with top_level.txt
     package.distribution = ' + '.join(names) or package.module
     package.version = '?'
-    if names:
-        package.version = importlib.metadata.version(names[0])
+    with suppress(importlib.metadata.PackageNotFoundError):
+        # Python 3.10 finds names by top_level.txt only; most are named like their module
+        package.version = importlib.metadata.version((names or [package.module])[0])
     try:
         if package.core or package.module in _CHECKS:
             importlib.import_module(package.module)
@@ -117,14 +117,6 @@ def _probe(package: Package, providers: dict[str, list[str]]) -> None:
         package.error = package.error or (
             f'{" and ".join(names)} are both installed and overwrite each '
             'other; uninstall both, then install one')
-
-
-def _is_installed(distribution: str) -> bool:
-    try:
-        importlib.metadata.distribution(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 def _check_mmcv() -> None:

@@ -34,13 +34,13 @@ def test_distillation(tmp_path):
     """Both arms of a seed, then another seed without repeating the first."""
     write_configs(tmp_path)
 
-    def run(*seeds: str) -> str:  # and further options
+    def run(*options: str) -> str:
         result = subprocess.run(
             [sys.executable, str(ROOT / 'benchmarks' / 'distillation.py'), '--work-dir',
              str(tmp_path / 'out'), '--data-dir', str(tmp_path / 'data'), '--teacher-config',
              str(tmp_path / 'teacher.py'), '--student-config', str(tmp_path / 'student.py'),
              '--epochs', '2', '--teacher-epochs', '1', '--train-images', '4', '--val-images', '2',
-             '--rounds', '1', '--seeds', *seeds], text=True, capture_output=True, timeout=1800)
+             '--rounds', '1', '--seeds', *options], text=True, capture_output=True, timeout=1800)
         assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
         return result.stdout
 

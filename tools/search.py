@@ -247,32 +247,19 @@ def search_command(args: argparse.Namespace):
 
 def verify_command(args: argparse.Namespace) -> bool:
     """Train and time; return whether all wanted trainings are done."""
-    from mmyolonas.search.comparison import make_evaluator
     from mmyolonas.search.handover import (
+        candidates,
         dominating,
         hand_over_trained,
-        read_chosen,
         read_result,
-        spread_points,
         train_chosen,
-        trained_frontier,
         verify,
     )
     from mmyolonas.search.plots import plot_points
     from mmyolonas.search.report import verified_text
     project, target = open_project(args)
     result = read_result(project, target)
-    chosen = read_chosen(project, target)
-    found = {f'found {name}': point for name, point in chosen.items()}
-    known = {point.key for point in found.values()}
-    spread = [p for p in spread_points(result, args.points) if p.key not in known]
-    found.update({f'frontier {i}': point for i, point in enumerate(spread, 1)})
-    # the best of what was trained before is a rival too, with as many seeds
-    known = {p.key for p in [*found.values(), *result.published.values()]}
-    slowest = max(point.latency for point in result.published.values())
-    best = trained_frontier(project, make_evaluator(project, target), slowest)
-    found.update({f'trained {i}': p for i, p in enumerate(
-        (p for p in best if p.key not in known), 1)})
+    found = candidates(project, target, result, args.points)
     seeds: List[int] = list(range(args.train_seeds))
     wanted = (len(found) + len(args.rivals)) * len(seeds)
     done = train_chosen(project, list(found.values()), args.rivals, args.limit, seeds)

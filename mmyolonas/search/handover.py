@@ -7,7 +7,7 @@ from typing import Dict, List, Optional, Sequence
 
 import numpy as np
 
-from mmyolonas.search.comparison import SearchResult
+from mmyolonas.search.comparison import SearchResult, make_evaluator
 from mmyolonas.search.encoding import describe
 from mmyolonas.search.evaluation import Evaluator, Point
 from mmyolonas.search.frontier import choose, frontier, read_points, write_config
@@ -125,6 +125,34 @@ def spread_points(result: SearchResult, count: int) -> List[Point]:
     return [best[place] for place in places]
 
 
+def candidates(project: Project, target: Target, result: SearchResult,
+               count: int) -> Dict[str, Point]:
+    """Return what is worth a training, by name, each architecture once.
+
+    These are the chosen ones, points spread over the predicted frontier, and the best
+    of what was trained before.
+
+    Args:
+        project (Project): The folder.
+        target (Target): The target.
+        result (SearchResult): Of the last search.
+        count (int): Points of the predicted frontier.
+    """
+    found = {f'found {name}': point for name, point in read_chosen(project, target).items()}
+    taken = {point.key for point in found.values()}
+
+    def add(name: str, points: Sequence[Point]) -> None:
+        new = [point for point in points if point.key not in taken]
+        found.update({f'{name} {number}': point for number, point in enumerate(new, 1)})
+        taken.update(point.key for point in new)
+
+    add('frontier', spread_points(result, count))
+    taken.update(point.key for point in result.published.values())  # these are rivals
+    add('trained', trained_frontier(project, make_evaluator(project, target),
+                                    result.reference[1]))
+    return found
+
+
 def trained_frontier(project: Project, evaluate: Evaluator, slowest: float) -> List[Point]:
     """Return the trained architectures that no other is better than, the fastest first.
 
@@ -182,11 +210,11 @@ def hand_over_trained(project: Project, target: Target, verified: Sequence[Verif
         dict[str, Path]: Config files by name; none where nothing is fast enough.
     """
     measured = {row.name: row.median_ms for row in verified}
-    candidates = [row for row in verified if row.aps and not row.name.startswith('published ')]
+    ours = [row for row in verified if row.aps and not row.name.startswith('published ')]
     paths = {}
     for chosen in _chosen_rows(project, target):
         limit = measured.get(f'published {chosen["name"]}', chosen['limit_ms'])
-        fast = [row for row in candidates if row.median_ms <= limit]
+        fast = [row for row in ours if row.median_ms <= limit]
         if fast:
             best = max(fast, key=lambda row: row.ap)
             path = project.path('configs', f'yolonas_{chosen["name"]}_{target.label}_trained.py')
