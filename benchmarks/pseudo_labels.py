@@ -3,8 +3,10 @@
 A teacher is trained on the labelled fifth, labels the rest (thresholds for a precision
 on the validation images), and a student is trained on both, from scratch and in as many
 steps. Printed: AP of teacher and student on the test images, AP and precision of the
-pseudo-labels against the hidden labels, and, with --full, AP with all labels. Stages are
-timed and not repeated; a training that was killed is continued.
+pseudo-labels against the hidden labels; with --go-on, AP of the teacher trained on for as
+many steps again, with its labelled images alone and with the pseudo-labels as well; with
+--full, AP with all labels. Stages are timed and not repeated; a training that was killed
+is continued.
 
     python benchmarks/pseudo_labels.py
 """
@@ -13,7 +15,7 @@ import json
 import random
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from mmyolonas.datasets.coco_checks import coco_classes, read_coco_file
 from mmyolonas.evaluation.score_thresholds import match_detections
@@ -81,15 +83,17 @@ class Context:
         """Return the checkpoint that was best on the validation images."""
         return best_checkpoint(self.work_dir / name)
 
-    def write_config(self, name: str, *annotations: Path) -> Path:
+    def write_config(self, name: str, *annotations: Path, start: Optional[Path] = None) -> Path:
         """Write the config of a training on annotation files of the training images.
 
         Args:
             name (str): Name of the model.
             *annotations (Path): A file for each part of the training data.
+            start (Path, optional): Checkpoint to start from.
         """
-        cfg = load_config(str(self.config('student' if name == 'student' else 'teacher')),
+        cfg = load_config(str(self.config('student' if len(annotations) > 1 else 'teacher')),
                           self.overrides)
+        cfg.load_from = str(start) if start else None
         dataset = cfg.train_dataloader.dataset
         for part, path in zip(dataset.get('datasets') or [dataset], annotations):
             part.update(data_root='', ann_file=str(path),
@@ -118,8 +122,9 @@ def split(context: Context) -> Results:
     return dict(labelled=count, unlabelled=len(order) - count)
 
 
-def _train(context: Context, name: str, *annotations: Path) -> Results:
-    config = context.write_config(name, *annotations)
+def _train(context: Context, name: str, *annotations: Path,
+           start: Optional[Path] = None) -> Results:
+    config = context.write_config(name, *annotations, start=start)
     peak = run_tool(
         [str(ROOT / 'tools' / 'train.py'), str(config), '--work-dir',
          str(context.work_dir / name), '--resume'],
@@ -185,6 +190,17 @@ def student(context: Context) -> Results:
     return _train(context, 'student', context.labelled, context.pseudo)
 
 
+def teacher_on(context: Context) -> Results:
+    """Train the teacher on with its labelled images, in as many steps again."""
+    return _train(context, 'teacher_on', context.labelled, start=context.checkpoint('teacher'))
+
+
+def student_on(context: Context) -> Results:
+    """Train the teacher on with true and pseudo-labels, in as many steps again."""
+    return _train(context, 'student_on', context.labelled, context.pseudo,
+                  start=context.checkpoint('teacher'))
+
+
 def full(context: Context) -> Results:
     """Train on all true labels, in as many steps."""
     return _train(context, 'full', context.annotations('train'))
@@ -205,7 +221,7 @@ def test(name: str):
     return run
 
 
-def stages(with_full: bool) -> List[Stage]:
+def stages(go_on: bool, with_full: bool) -> List[Stage]:
     """Return the stages in order."""
     result = [
         Stage('split', 'Images that keep their labels', split,
@@ -217,6 +233,12 @@ def stages(with_full: bool) -> List[Stage]:
         Stage('student', 'Student on both', student),
         Stage('student_test', 'Student on the test images', test('student')),
     ]
+    if go_on:
+        result += [
+            Stage('teacher_on', 'Teacher trained on, labelled images alone', teacher_on),
+            Stage('teacher_on_test', 'That on the test images', test('teacher_on')),
+            Stage('student_on', 'Teacher trained on, pseudo-labels as well', student_on),
+            Stage('student_on_test', 'That on the test images', test('student_on'))]
     if with_full:
         result += [Stage('full', 'With all labels', full),
                    Stage('full_test', 'With all labels, on the test images', test('full'))]
@@ -235,6 +257,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--configs', type=Path, default=CONFIGS, help='folder of other configs '
                         'of teacher and student')
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--go-on', action='store_true', help='train the teacher on as well, with '
+                        'and without pseudo-labels')
     parser.add_argument('--full', action='store_true', help='train with all labels as well')
     parser.add_argument('--fresh', action='store_true', help='repeat what is done')
     add_cfg_options(parser)
@@ -260,7 +284,7 @@ def main() -> None:
     options = dict(data=str(context.data), share=args.share, scores=context.score_options,
                    configs=[context.config(n).read_text() for n in ('teacher', 'student')],
                    seed=args.seed, overrides=overrides)
-    runner = StageRunner(stages(args.full), context.work_dir, options)
+    runner = StageRunner(stages(args.go_on, args.full), context.work_dir, options)
     runner.load(args.fresh)
     runner.run(context)
     print()

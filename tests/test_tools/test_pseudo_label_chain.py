@@ -68,6 +68,14 @@ def test_chain(data, configs, tmp_path, capsys):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr('mmyolonas.utils.stages.StageRunner._run', _refuse)
         assert run_tool(SCRIPT, *command) == 0
+    # two more stages go on from the teacher, with one source and with both
+    assert run_tool(SCRIPT, *command, '--go-on') == 0, capsys.readouterr().err
+    for name, sources in (('teacher_on', 1), ('student_on', 2)):
+        cfg = Config.fromfile(work / f'{name}_config.py')
+        assert cfg.load_from == state['teacher']['results']['checkpoint']
+        assert len(cfg.train_dataloader.dataset.get('datasets', [None])) == sources
+    state = json.loads((work / 'stages.json').read_text())['stages']
+    assert 0 <= state['student_on_test']['results']['AP'] <= 1
     assert run_tool(SCRIPT, *command, '--share', 1.5) == 1
     assert '--share must lie between 0 and 1' in capsys.readouterr().err
 
