@@ -6,7 +6,13 @@ file with PyTorch, and draws what it finds in the image.
 import os
 from typing import Any, List, Optional
 
-from mmyolonas.deploy.pipeline import DeployReport, convert, dump_sdk_info, export_checkpoint
+from mmyolonas.deploy.pipeline import (
+    DeployReport,
+    complete_file,
+    convert,
+    dump_sdk_info,
+    export_checkpoint,
+)
 from mmyolonas.deploy.tool_support import deploy_errors
 from mmyolonas.utils.cli import (
     add_cfg_options,
@@ -40,7 +46,8 @@ def parse_args():
     parser.add_argument('--device', default='cpu', help='device the result is tried on '
                         '(default: cpu); the export itself runs on the CPU')
     parser.add_argument('--onnx', metavar='FILE', help='take this ONNX file, for example a '
-                        'quantised one, instead of exporting the checkpoint')
+                        'quantised one, instead of exporting the checkpoint; suppression and '
+                        'description are added if it ends with the boxes of all priors')
     parser.add_argument('--dump-info', action='store_true',
                         help="write the description for mmdeploy's SDK (detection)")
     parser.add_argument('--show', action='store_true', help='show the pictures in a window')
@@ -104,18 +111,16 @@ def main() -> None:
                         'such as detection_tensorrt-int8-selective_640.py.')
     with deploy_errors(args.log_level):
         if args.onnx:
-            from mmyolonas.deploy import get_metadata
-            onnx_path, errors, metadata = args.onnx, {}, get_metadata(args.onnx)
+            made = complete_file(deploy_cfg, model_cfg, args.onnx, args.work_dir)
         else:
             check_checkpoint(args.checkpoint)
             print('exporting to ONNX ...', flush=True)
             made = export_checkpoint(deploy_cfg, model_cfg, args.checkpoint, args.work_dir,
                                      args.img)
-            onnx_path, errors, metadata = made.onnx, made.errors, made.metadata
         if deploy_cfg.backend_config.type != 'onnxruntime':
             print(f'converting to {deploy_cfg.backend_config.type} ...', flush=True)
-        report = convert(deploy_cfg, onnx_path, args.work_dir)
-        report.errors, report.metadata = errors, metadata
+        report = convert(deploy_cfg, made.onnx, args.work_dir)
+        report.errors, report.metadata = made.errors, made.metadata
         if args.dump_info:
             report.files += dump_sdk_info(deploy_cfg, model_cfg, args.work_dir, args.checkpoint)
     for name, error in report.errors.items():

@@ -3,10 +3,13 @@
 ptq        calibrate, make everything but the predictions 8 bit
 selective  beside that, measure every block, choose what becomes 8 bit under a
            budget of AP, verify the choice on the exported file
+qat        take ranges and weights of a quantisation-aware training
 
 Writes to the work folder: float.onnx, ranges.json, int8.onnx, with selective
 also selective.onnx, selective.plan.json, sensitivity.json, latency.json, and
-report.json with charts.
+report.json with charts. The files end with the boxes and scores of all priors; put
+suppression behind them with
+  python tools/deploy.py DEPLOY_CONFIG CONFIG CHECKPOINT IMAGE --onnx int8.onnx
 """
 import os
 import time
@@ -27,8 +30,7 @@ def parse_args():
     parser.add_argument('checkpoint', help='trained weights, not fused; of a quantisation-aware '
                         'training with --method qat')
     parser.add_argument('--method', choices=('ptq', 'selective', 'qat'), default='ptq',
-                        help='ptq and selective: above; qat: take ranges and weights of a '
-                        'quantisation-aware training')
+                        help='see above (default: ptq)')
     parser.add_argument('--runtime', default='onnxruntime',
                         choices=('onnxruntime', 'openvino', 'tensorrt', 'tensorrt_rtx'))
     parser.add_argument('--work-dir', default='work_dirs/int8')
@@ -86,11 +88,16 @@ def find_ranges(args, cfg, model, fused):
     return calibrate(quantise_model(fused), images, args.calib_images, args.calib_method)
 
 
-def export_float(args, fused, size) -> str:
+def export_float(args, cfg, fused, size) -> str:
     """Write the fused model as ONNX, without NMS."""
-    from mmyolonas.deploy import export_onnx
+    from mmyolonas.deploy import export_onnx, metadata_from_config
     path = os.path.join(args.work_dir, 'float.onnx')
-    export_onnx(fused, path, (1, 3, *size), nms='none', fold_shortcuts=False)
+    try:
+        metadata = metadata_from_config(cfg)
+    except ValueError as error:
+        print(f'the files will not say how images are pre-processed: {error}')
+        metadata = None
+    export_onnx(fused, path, (1, 3, *size), nms='none', metadata=metadata, fold_shortcuts=False)
     return path
 
 
@@ -125,7 +132,7 @@ def prepare(args, cfg):
     if size is None:
         sample = next(iter(load_samples(cfg, model, 'test', 1)))
         size = tuple(sample.inputs.shape[2:])
-    float_onnx = export_float(args, fused, size)
+    float_onnx = export_float(args, cfg, fused, size)
     start = time.monotonic()
     table = table or find_ranges(args, cfg, model, fused)
     table.save(os.path.join(args.work_dir, 'ranges.json'))

@@ -2,7 +2,7 @@
 import os
 import warnings
 from dataclasses import dataclass, replace
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, BinaryIO, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -156,17 +156,35 @@ def dynamic_axes(names: Sequence[str], dynamic: str, static_outputs: bool) -> Di
 
 def trace(graph: ExportedDetector, image: torch.Tensor, path: str, dynamic: str,
           opset: int) -> None:
-    """Write the traced graph to ``path``, with torch's TorchScript exporter."""
-    compat.export_with_torchscript()
+    """Write the traced graph to ``path``."""
     plugin = graph.rules.nms == 'efficient_nms'
-    axes = dynamic_axes(graph.output_names, dynamic, plugin)
+    trace_module(graph, (image, ), path, ['input'], graph.output_names,
+                 dynamic_axes(graph.output_names, dynamic, plugin), opset, plugin)
+
+
+def trace_module(module: nn.Module, inputs: Tuple[torch.Tensor, ...], file: Union[str, BinaryIO],
+                 input_names: Sequence[str], output_names: Sequence[str], axes: Dict[str, dict],
+                 opset: int, plugin: bool = False) -> None:
+    """Write a traced module to a file, with torch's TorchScript exporter.
+
+    Args:
+        module (nn.Module): Module.
+        inputs (tuple[Tensor, ...]): Inputs to trace it with.
+        file (str | BinaryIO): Path, or file open for writing.
+        input_names (Sequence[str]): Names of the inputs.
+        output_names (Sequence[str]): Names of the outputs.
+        axes (dict[str, dict]): Free axes, torch's ``dynamic_axes``.
+        opset (int): ONNX opset.
+        plugin (bool): Whether there is an operator of TensorRT. Defaults to False.
+    """
+    compat.export_with_torchscript()
     with warnings.catch_warnings(), torch.no_grad():
         # the exporter's own deprecation and the traced shapes, which are meant
         warnings.simplefilter('ignore')
         torch.onnx.export(
-            graph, (image, ), path, input_names=['input'], output_names=graph.output_names,
-            opset_version=opset, dynamic_axes=axes, do_constant_folding=True,
-            custom_opsets={'TRT': 1} if plugin else None)
+            module, inputs, file, input_names=list(input_names),
+            output_names=list(output_names), opset_version=opset, dynamic_axes=axes,
+            do_constant_folding=True, custom_opsets={'TRT': 1} if plugin else None)
 
 
 def finish_onnx(proto: Any, metadata: ModelMetadata, feed: Optional[Dict[str, np.ndarray]],

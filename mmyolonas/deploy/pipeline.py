@@ -144,6 +144,35 @@ def _export_with_mmdeploy(deploy_cfg: Any, model_cfg: Any, checkpoint: Optional[
     return DeployReport(path, path, 'onnxruntime')
 
 
+def complete_file(deploy_cfg: Any, model_cfg: Any, onnx_path: str, work_dir: str) -> DeployReport:
+    """Give an ONNX file what a deploy config asks for: suppression, description, raw pixels.
+
+    A file that suppresses already is taken as it is.
+
+    Args:
+        deploy_cfg (Config): Deploy config.
+        model_cfg (Config): Model config of the file.
+        onnx_path (str): ONNX file, for example a quantised one.
+        work_dir (str): Folder to write to.
+
+    Returns:
+        DeployReport: ``onnx`` and ``model`` are the completed file, or ``onnx_path``.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: The file does not fit the config.
+    """
+    from mmyolonas.deploy.completion import complete_onnx, has_suppression
+    from mmyolonas.deploy.onnx_passes import get_metadata
+    if deploy_cfg.codebase_config.type != OURS or has_suppression(onnx_path):
+        return DeployReport(onnx_path, onnx_path, 'onnxruntime', metadata=get_metadata(onnx_path))
+    path = os.path.join(work_dir, deploy_cfg.onnx_config.save_file)
+    metadata = metadata_from_config(model_cfg, deploy_cfg)
+    metadata.strides = get_metadata(onnx_path).strides
+    metadata = complete_onnx(onnx_path, path, metadata)
+    return DeployReport(path, path, 'onnxruntime', metadata=metadata)
+
+
 def convert(deploy_cfg: Any, onnx_path: str, work_dir: str) -> DeployReport:
     """Make the file of the deploy config's backend from an ONNX file.
 
