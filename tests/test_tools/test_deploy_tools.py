@@ -8,6 +8,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from mmyolonas.apis import Runtime
 from mmyolonas.deploy.pipeline import load_model
 from mmyolonas.utils.errors import UserError
 from tests.test_deploy.conftest import spread
@@ -116,3 +117,24 @@ def test_profile_splits_the_time(work, exported, monkeypatch, capsys):
         run('profile_deployed', monkeypatch, exported)
     with pytest.raises(UserError, match='no images'):
         run('profile_deployed', monkeypatch, exported, work / 'out' / '..' / 'runs')
+
+
+def test_a_quantised_file_is_completed(work, monkeypatch, capsys):
+    """tools/quantize.py, then tools/deploy.py --onnx: a file that can be used alone."""
+    given = work / 'model.py', work / 'model.pth'
+    run('quantize', monkeypatch, *given, '--work-dir', work / 'int8', '--calib-images', 2,
+        '--calib-method', 'max', '--repeats', 1)
+    image = work / 'data' / '000.png'
+    run('deploy', monkeypatch, DEPLOY / 'detection_onnxruntime_static.py', *given, image,
+        '--onnx', work / 'int8' / 'int8.onnx', '--work-dir', work / 'deployed_int8')
+    whole = work / 'deployed_int8' / 'end2end.onnx'
+    assert 'above 0.3 drawn in' in capsys.readouterr().out
+    with Runtime(str(work / 'int8' / 'int8.onnx')) as raw, Runtime(str(whole)) as runtime:
+        assert raw.metadata.class_names == runtime.metadata.class_names == [
+            'square', 'disc']
+        assert raw.metadata.preprocess == runtime.metadata.preprocess
+        assert raw.metadata.preprocess.resize_size == [64, 64]
+        expected, found = raw(str(image)), runtime(str(image))
+    assert len(found) == len(expected) > 3
+    assert found.boxes == pytest.approx(expected.boxes, abs=1e-2)
+    assert (found.labels == expected.labels).all()
