@@ -6,4 +6,14 @@ model = dict(
     neck=dict(arch='m'),
     bbox_head=dict(feat_channels=(96, 192, 384)))
 train_dataloader = dict(batch_size=12)
-optim_wrapper = dict(optimizer=dict(lr=4e-4))
+base_lr = 4e-4
+optim_wrapper = dict(optimizer=dict(lr=base_lr))
+param_scheduler = [
+    dict(
+        type='LinearLR',
+        start_factor=1e-6 / base_lr,
+        begin=0,
+        end=4,
+        by_epoch=True),
+    _base_.param_scheduler[1],
+]

@@ -121,7 +121,7 @@ param_scheduler = [
         type='LinearLR',
         start_factor=1e-6 / base_lr,
         begin=0,
-        end=3,
+        end=4,  # full rate in the fourth epoch
         by_epoch=True),
     dict(
         type='CosineAnnealingLR',

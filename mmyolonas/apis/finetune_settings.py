@@ -7,6 +7,7 @@ from typing import List, Optional, Tuple
 
 import numpy as np
 
+from mmyolonas.datasets.data_error import DataError
 from mmyolonas.datasets.data_warnings import relative_sides
 from mmyolonas.datasets.inspection import DataReport
 
@@ -98,6 +99,8 @@ def choose_settings(report: DataReport, options: FinetuneOptions, max_pixels: Op
     """
     reasons: List[str] = []
     count = len(report.splits['train'].scanned) - len(report.splits['train'].bad_images)
+    if not count:
+        raise DataError('none of the training images can be read; see the report of the data')
     fit = _fit_scale(report, _image_size(report, options, gpu, reasons), reasons)
     padded = tuple(32 * math.ceil(side / 32) for side in fit)
     batch = _batch_size(count, padded, options, max_pixels, reasons)

@@ -1,6 +1,7 @@
 """Training and scoring a detector on each of many data sets (Roboflow 100's protocol)."""
 import json
 import math
+import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence
@@ -12,7 +13,13 @@ from mmyolonas.datasets.rf100_folders import read_splits
 from mmyolonas.run import find_script
 from mmyolonas.utils.cli import check_checkpoint, installed_config
 from mmyolonas.utils.errors import UserError
-from mmyolonas.utils.files import explain_full_disk, file_digest, write_json, write_text
+from mmyolonas.utils.files import (
+    explain_full_disk,
+    file_digest,
+    is_full_disk,
+    write_json,
+    write_text,
+)
 from mmyolonas.utils.stages import (
     Results,
     Stage,
@@ -140,7 +147,7 @@ def _train(context: _Context) -> Results:
     peak = run_tool(
         [str(find_script('mmyolonas::tools/train.py')), str(context.config), '--work-dir',
          str(context.train_dir), '--resume', *_overrides(context.options)],
-        context.folder / 'train.log', show=r'Epoch\(val\).*|resumed epoch.*')
+        context.folder / 'train.log', show=r'Epoch\((train|val)\).*|resumed epoch.*')
     scores = _best_of_training(context.train_dir)
     return dict(checkpoint=best_checkpoint(context.train_dir), valid_ap=scores.get(_METRIC, -1.0),
                 valid_ap50=scores.get(f'{_METRIC}_50', -1.0),
@@ -252,12 +259,18 @@ def run_all(names: Sequence[str], options: RF100Options, shard: str = '') -> Res
         with explain_full_disk(work_dir, advice):
             try:
                 result = run_dataset(name, options, identity)
-            except (UserError, DataError) as error:
-                print(f'failed: {error}', flush=True)
+            except Exception as error:
+                if is_full_disk(error):
+                    raise
+                message = str(error)
+                if not isinstance(error, (UserError, DataError)):
+                    message = f'{type(error).__name__}: {message}'
+                    traceback.print_exc()
+                print(f'failed: {message}', flush=True)
                 known = rf100_datasets().get(name)
                 result = Result(dataset=name, category=known.category if known else '',
                                 model=options.model, status='failed',
-                                message=' '.join(str(error).split())[:500])
+                                message=' '.join(message.split())[:500])
             table.add(result)
         if result.status == 'ok':
             print(f'    test AP {result.ap:.3f}, AP50 {result.ap50:.3f}', flush=True)

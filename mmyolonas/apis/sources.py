@@ -1,5 +1,6 @@
 """Frames from image files, folders, patterns, videos and cameras; one at a time."""
 import glob
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,14 +30,14 @@ class Frame:
 
 
 def find_images(inputs: Sequence[str]) -> List[Path]:
-    """Return the image files behind files, folders and patterns, in order.
+    """Return the image files behind files, folders and patterns, in order, each once.
 
     Folders are not searched recursively; use a pattern with ``**`` for that.
 
     Raises:
         UserError: An input does not exist, or there is no image in it.
     """
-    found: Dict[Path, None] = {}
+    found: Dict[str, Path] = {}
     for item in inputs:
         path = Path(item)
         if path.is_dir():
@@ -51,8 +52,9 @@ def find_images(inputs: Sequence[str]) -> List[Path]:
                      if Path(name).suffix.lower() in IMAGE_SUFFIXES]
             if not files:
                 raise UserError(f'{item} does not exist, and no image file matches it.')
-        found.update(dict.fromkeys(files))
-    return list(found)
+        for file in files:
+            found.setdefault(os.path.abspath(file), file)
+    return list(found.values())
 
 
 def read_image(path: Path) -> np.ndarray:

@@ -99,11 +99,19 @@ def read_coco_file(path: str, name: str, need_annotations: bool = True) -> Dict[
 
 def _check_entries(entries: List[dict], kind: str, keys: Sequence[str], name: str) -> None:
     """Raise DataError unless all entries have all keys, and ids of their own."""
+    ids = [key for key in keys if key.endswith('id')]
     for index, entry in enumerate(entries):
+        if not isinstance(entry, dict):
+            raise DataError(f"annotation file '{name}': entry {index} of '{kind}' must be an "
+                            f'object with {shorten(keys)}, got {entry!r}')
         missing = [key for key in keys if key not in entry]
         if missing:
             raise DataError(f"annotation file '{name}': entry {index} of '{kind}' has no "
                             f'{shorten(missing)}')
+        odd = [key for key in ids if not isinstance(entry[key], (int, str))]
+        if odd:
+            raise DataError(f"annotation file '{name}': {odd[0]} of entry {index} of '{kind}' "
+                            f'must be a number, got {entry[odd[0]]!r}')
     counts = Counter(entry['id'] for entry in entries)
     if len(counts) < len(entries):
         double = [key for key, count in counts.items() if count > 1]

@@ -67,8 +67,8 @@ def read_splits(folder: Path) -> Tuple[Dict[str, CocoSplit], Tuple[str, ...]]:
     """Read and check a data set; return its splits and the classes that occur.
 
     Raises:
-        DataError: A split is missing or empty, images are missing, two classes
-            share a name, or there is no box.
+        DataError: A split is missing or empty or has no box, images are missing, or
+            two classes share a name.
     """
     splits = read_roboflow(folder, needed=('train', 'val', 'test'))
     for split in splits.values():
@@ -79,4 +79,9 @@ def read_splits(folder: Path) -> Tuple[Dict[str, CocoSplit], Tuple[str, ...]]:
                 f"annotation file '{split.ann_file}' lists {len(missing)} images that do not "
                 f"exist, the first: '{missing[0]}': download the data set again, or remove them "
                 'from the file')
-    return splits, data_classes(splits.values(), occurring_only=True)
+    classes = data_classes(splits.values(), occurring_only=True)
+    for split in splits.values():
+        if not split.data['annotations']:
+            raise DataError(f"annotation file '{split.ann_file}' has no box: there is nothing to "
+                            'learn or to score; move labelled images there')
+    return splits, classes

@@ -9,6 +9,7 @@ from typing import Callable, Optional
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
+from mmyolonas.utils.child import end_with_parent
 from mmyolonas.utils.errors import UserError
 
 CFG_OPTIONS_HELP = (
@@ -23,6 +24,7 @@ def run_main(main: Callable[[], Optional[int]]) -> None:
     A :class:`UserError` or ``DataError`` is printed as one sentence with exit
     code 1, an interrupt gives exit code 130; other errors keep their traceback.
     """
+    end_with_parent()
     try:
         sys.exit(main())
     except KeyboardInterrupt:

@@ -17,6 +17,16 @@ IMAGE_SUFFIXES = frozenset(
     ('.bmp', '.dib', '.jpeg', '.jpg', '.jp2', '.png', '.ppm', '.pgm', '.tif', '.tiff', '.webp'))
 
 
+def _umask() -> int:
+    value = os.umask(0)
+    os.umask(value)
+    return value
+
+
+# it can only be read by setting it, which must not happen while threads write files
+_UMASK = _umask()
+
+
 @contextmanager
 def atomic_path(path: PathLike) -> Iterator[Path]:
     """Give a temporary path that takes the place of ``path`` on success.
@@ -41,9 +51,7 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
         yield temporary
         _sync(temporary)
         # mkstemp makes files private; give them what open() would have given
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
+        os.chmod(temporary, 0o666 & ~_UMASK)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -88,6 +96,11 @@ def file_digest(path: PathLike, algorithm: str = 'sha256') -> str:
     return digest.hexdigest()
 
 
+def is_full_disk(error: BaseException) -> bool:
+    """Whether an error says that a disk or a quota is full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 @contextmanager
 def explain_full_disk(path: PathLike, advice: str) -> Iterator[None]:
     """Turn the error of a full disk (or quota) into a sentence.
@@ -102,6 +115,6 @@ def explain_full_disk(path: PathLike, advice: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not is_full_disk(error):
             raise
         raise UserError(f'cannot write {path}: {os.strerror(error.errno)}. {advice}') from error

@@ -1,17 +1,23 @@
 """Long work in stages: timed, resumable, with a summary at the end."""
+import errno
 import json
 import os
 import re
 import subprocess
 import sys
+import threading
 import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
+from mmyolonas.utils.child import PARENT
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import write_json, write_text
 from mmyolonas.utils.progress import format_duration
+
+_NOTE_SECONDS = 10.0
 
 #: What a stage reports: lines of the summary by their label.
 Results = Dict[str, Any]
@@ -105,12 +111,17 @@ class StageRunner:
         # noted before, too: what a killed process has begun is continued, not repeated
         self.state['stages'][stage.name] = record
         write_json(self.path, self.state)
-        try:
-            results = stage.run(context) or {}
-            record.update(done=True, results={k: _plain(v) for k, v in results.items()})
-        finally:
+
+        def note_time() -> None:
             record['seconds'] = spent + time.monotonic() - start
             write_json(self.path, self.state)
+
+        try:
+            with _every(_NOTE_SECONDS, note_time):
+                results = stage.run(context) or {}
+            record.update(done=True, results={k: _plain(v) for k, v in results.items()})
+        finally:
+            note_time()
         print(f'    {format_duration(record["seconds"])}  '
               + '  '.join(f'{key}: {_show(value)}' for key, value in record['results'].items()),
               flush=True)
@@ -137,6 +148,25 @@ class StageRunner:
         return text
 
 
+@contextmanager
+def _every(seconds: float, action: Callable[[], None]) -> Iterator[None]:
+    """Do something from time to time, so that little is lost when the process is killed."""
+    end = threading.Event()
+
+    def repeat() -> None:
+        while not end.wait(seconds):
+            with suppress(OSError):  # a full disk is noticed by the work itself
+                action()
+
+    thread = threading.Thread(target=repeat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join()
+
+
 def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
@@ -160,8 +190,12 @@ def run_tool(arguments: List[str], log: Path, show: str,
         float | None: The largest memory of the script's process in megabytes (not
         of processes it started); None where the system does not tell.
 
+    The script ends when this process is killed, if it calls
+    :func:`mmyolonas.utils.cli.run_main` (on Linux).
+
     Raises:
-        UserError: The script failed; the message has its last lines.
+        OSError: The script failed because the disk is full.
+        UserError: It failed otherwise; the message has its last lines.
     """
     pattern = re.compile(show)
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -169,7 +203,7 @@ def run_tool(arguments: List[str], log: Path, show: str,
     with open(log, 'a', encoding='utf-8') as file:
         process = subprocess.Popen(
             [sys.executable, '-u', *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, errors='replace', cwd=cwd)
+            text=True, errors='replace', cwd=cwd, env={**os.environ, PARENT: str(os.getpid())})
         try:
             for line in process.stdout:
                 file.write(line)
@@ -184,6 +218,10 @@ def run_tool(arguments: List[str], log: Path, show: str,
             process.wait()
             raise
     if code:
+        full = next((number for number in (errno.ENOSPC, errno.EDQUOT)
+                     if any(os.strerror(number) in line for line in tail)), None)
+        if full:
+            raise OSError(full, os.strerror(full), str(log.parent))
         raise UserError(f'{Path(arguments[0]).name} failed (exit code {code}); its output is in '
                         f'{log} and ends with:\n' + '\n'.join(tail))
     return peak

@@ -7,6 +7,7 @@ from mmengine.config import Config
 
 from mmyolonas.apis.finetune_config import base_model, config_text
 from mmyolonas.apis.finetune_settings import FinetuneOptions, choose_settings
+from mmyolonas.datasets import DataError
 from mmyolonas.datasets.box_table import box_table
 from mmyolonas.datasets.coco_split import CocoSplit, data_classes
 from mmyolonas.datasets.layouts import read_layout
@@ -181,3 +182,10 @@ def torch_chain():
     model.extract_feat = lambda x: model.conv(x).relu()
     model.bbox_head = lambda x: x
     return model
+
+
+def test_no_readable_image():
+    report = make_report(images=3)
+    report.splits['train'].bad_images = ['a', 'b', 'c']
+    with pytest.raises(DataError, match='none of the training images can be read'):
+        choose(report)

@@ -106,7 +106,7 @@ def test_killed_call_continues(model, tmp_path):
     with open(journal, 'ab') as file:
         file.write(b'{"file": "0')  # as if it had been in the middle of a line
     assert not (tmp_path / 'killed.json').exists()
-    paths = find_images([str(folder)])
+    paths = find_images([str(folder), os.path.relpath(folder)])  # each once
     options = PseudoLabelOptions(pictures=0)
     report = PseudoLabeller(*model, options, 'cpu').run(paths, tmp_path / 'killed.json')
     assert 5 < report.before < 60 and report.images == 60

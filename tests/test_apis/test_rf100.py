@@ -1,5 +1,6 @@
 """Roboflow 100: its table, folders, runs, reports and sweeps, on generated sets."""
 import csv
+import errno
 import json
 import os
 import shutil
@@ -8,8 +9,11 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
+from mmengine.optim import CosineAnnealingLR, LinearLR
 
 from mmyolonas.apis import rf100_run
 from mmyolonas.apis.rf100_report import read_report, report_text, write_report
@@ -119,7 +123,48 @@ def test_protocol():
         assert cfg.custom_hooks[0].decay == 0.9 and cfg.model.backbone.arch == model
         assert not cfg.model.data_preprocessor.bgr_to_rgb
         assert cfg.default_hooks.checkpoint.save_best == 'coco/bbox_mAP_50'
-        assert cfg.param_scheduler[1].eta_min_ratio == 0.1
+        assert cfg.optim_wrapper.optimizer.type.endswith('AdamW')
+        assert cfg.optim_wrapper.paramwise_cfg.norm_decay_mult == 0
+        assert cfg.optim_wrapper.type == 'mmyolonas.AutoAmpOptimWrapper'
+        assert [s.scale for s in cfg.test_pipeline if s.type == 'Resize'] == [(640, 640)]
+        assert [s.img_scale for s in cfg.train_pipeline if 'img_scale' in s] == [(640, 640)] * 2
+        assert cfg.custom_hooks[0].schedule == 'threshold'
+        np.testing.assert_allclose(rates(cfg), published_rates(lr), rtol=3e-3)
+
+
+#: Iterations of an epoch in the comparison of the schedules.
+LENGTH = 20
+
+
+def rates(cfg) -> list:
+    """Return the learning rate of each iteration, as the config's schedulers set it."""
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], cfg.optim_wrapper.optimizer.lr)
+    by_epoch, by_step = (dict(item) for item in cfg.param_scheduler)
+    assert by_epoch.pop('type') == 'LinearLR' and by_step.pop('type') == 'CosineAnnealingLR'
+    assert by_step.pop('convert_to_iter_based')
+    schedulers = [LinearLR(optimizer, **by_epoch), CosineAnnealingLR.build_iter_from_epoch(
+        optimizer, epoch_length=LENGTH, **by_step)]
+    result = []
+    for _ in range(100):
+        for _ in range(LENGTH):
+            result.append(optimizer.param_groups[0]['lr'])
+            optimizer.step()
+            for scheduler in schedulers:
+                if not scheduler.by_epoch:
+                    scheduler.step()
+        for scheduler in schedulers:
+            if scheduler.by_epoch:
+                scheduler.step()
+    return result
+
+
+def published_rates(rate: float) -> np.ndarray:
+    """SuperGradients' formulas (spec sections 5.1 and 5.2), without the remnant of COCO's."""
+    epoch, batch = np.divmod(np.arange(100 * LENGTH), LENGTH)
+    step = LENGTH * (epoch - 3) + batch
+    cosine = rate * (0.1 + 0.45 * (1 + np.cos(np.pi * step / (97 * LENGTH + 1))))
+    return np.where(epoch < 3, 1e-6 + (rate - 1e-6) * epoch / 3, cosine)
 
 
 # ------------------------------------------------------------------- folders
@@ -144,6 +189,9 @@ def test_folders(tmp_path):
     ('image', "lists 1 images that do not exist, the first: .*001.png'"),
     ('cut', 'is not complete JSON'),
     ('boxes', 'there is not a single box'),
+    ('no valid', "valid/_annotations.coco.json' has no box"),
+    ('null', "entry 0 of 'annotations' must be an object.*got None"),
+    ('odd id', "category_id of entry 0 of 'annotations' must be a number, got \\[1\\]"),
 ])
 def test_faulty_folders(tmp_path, problem, match):
     folder = write_dataset(tmp_path, 'größe 1')
@@ -159,8 +207,12 @@ def test_faulty_folders(tmp_path, problem, match):
         (folder / 'train' / '001.png').unlink()
     elif problem == 'cut':
         train.write_text(train.read_text()[:200])
+    elif problem == 'null':
+        edit(train, lambda data: data.update(annotations=[None]))
+    elif problem == 'odd id':
+        edit(train, lambda data: data['annotations'][0].update(category_id=[1]))
     else:
-        for split in ('train', 'valid', 'test'):
+        for split in ('valid', ) if problem == 'no valid' else ('train', 'valid', 'test'):
             edit(folder / split / '_annotations.coco.json', lambda d: d.update(annotations=[]))
     with pytest.raises(DataError, match=match):
         read_splits(folder)
@@ -248,7 +300,6 @@ def test_killed_run_goes_on(tmp_path, config):
 
 
 def test_full_disk_keeps_the_table(tmp_path, monkeypatch):
-    import errno
     table = ResultTable(tmp_path / 'results.csv')
     table.add(Result('first', status='ok', ap=0.25))
     before = table.path.read_bytes()
@@ -269,6 +320,27 @@ def test_full_disk_keeps_the_table(tmp_path, monkeypatch):
     table.path.write_text('dataset,colour\na,red\n')
     with pytest.raises(UserError, match='line 2: not a table of results'):
         ResultTable(table.path)
+
+
+def test_only_a_full_disk_stops_the_rest(tmp_path, monkeypatch, capsys):
+    options = rf100_run.RF100Options(tmp_path, tmp_path, config='none')
+    monkeypatch.setattr(rf100_run.RF100Options, 'identity', lambda self: {})
+    errors = dict(a=TypeError('odd entry'), b=PermissionError(13, 'Permission denied'),
+                  c=OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    tried = []
+
+    def fail(name, *_):
+        tried.append(name)
+        raise errors[name]
+
+    monkeypatch.setattr(rf100_run, 'run_dataset', fail)
+    with pytest.raises(UserError, match='No space left on device.*Make room'):
+        rf100_run.run_all(['a', 'b', 'c', 'd'], options)
+    assert tried == ['a', 'b', 'c']
+    rows = read_csv(tmp_path / 'results.csv')
+    assert rows['a']['message'] == 'TypeError: odd entry' and rows['b']['status'] == 'failed'
+    assert 'c' not in rows
+    assert 'failed: TypeError: odd entry' in capsys.readouterr().out
 
 
 def test_report_means(tmp_path):

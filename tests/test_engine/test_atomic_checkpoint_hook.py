@@ -81,3 +81,34 @@ def test_outdated_checkpoints_are_removed(tmp_path):
     assert Path((work / 'last_checkpoint').read_text()).name == 'epoch_4.pth'
     hub = torch.load(work / 'epoch_4.pth')['message_hub']
     assert hub['runtime_info']['keep_ckpt_ids'] == [3, 4]
+
+
+@pytest.mark.parametrize('last', [False, True])
+def test_a_validation_that_was_killed_is_made_up(tmp_path, last):
+    """Killed after the checkpoint of epoch 2 (of 3, or the last) and before its result."""
+    epochs = 2 if last else 3
+    settings = dict(save_best='coco/bbox_mAP', rule='greater')
+
+    def runner_with(scores: list) -> Runner:
+        runner = make_runner(tmp_path, epochs, **settings)
+        runner._resume = (tmp_path / 'work' / 'last_checkpoint').is_file()
+        iterator = iter(scores)
+
+        def evaluate(size: int) -> dict:
+            score = next(iterator)
+            if score is None:
+                raise KeyboardInterrupt
+            return {'coco/bbox_mAP': score}
+
+        runner.val_loop.evaluator.evaluate = evaluate
+        return runner
+
+    with pytest.raises(KeyboardInterrupt):
+        runner_with([0.1, None]).train()
+    work = tmp_path / 'work'
+    assert (work / 'epoch_2.pth').is_file() and (work / 'last_validation').read_text() == '3\n'
+    runner_with([0.5] if last else [0.5, 0.3]).train()
+    assert [path.name for path in work.glob('best_*')] == ['best_coco_bbox_mAP_epoch_2.pth']
+    # what is validated is not validated again
+    runner_with([]).train()
+    assert (work / 'last_validation').read_text() == f'{3 * epochs}\n'

@@ -244,6 +244,10 @@ def test_rf100(server, tmp_path, capsys, monkeypatch):
     assert run_tool(TOOL, *command, 'cells-uyemf') == 1
     assert 'its sha256 is' in capsys.readouterr().out
     assert run_tool(TOOL, *command, 'cells-uyemf') == 0
+    # neither does one whose files are damaged
+    (folder / 'train' / '_annotations.coco.json').write_text('{')
+    assert run_tool(TOOL, *command, 'cells-uyemf', 'mitosis-gjs3g') == 1
+    assert 'failed: cells-uyemf, mitosis-gjs3g' in capsys.readouterr().out
     assert run_tool(TOOL, *command, 'no-such-set') == 1
     assert 'has no data set no-such-set' in capsys.readouterr().err
 

@@ -1,12 +1,17 @@
 """Atomic writing, progress lines, and work in stages."""
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from mmyolonas.utils import UserError, atomic_path, format_duration, track, write_json, write_text
 from mmyolonas.utils.stages import Stage, StageRunner, run_tool
+from tests.conftest import ROOT
 
 
 def test_atomic_path(tmp_path):
@@ -114,3 +119,70 @@ def test_run_tool(tmp_path, capfd):
 def test_write_json(tmp_path):
     write_json(tmp_path / 'a.json', dict(name='Größe'))
     assert 'Größe' in (tmp_path / 'a.json').read_text(encoding='utf-8')
+
+
+def test_time_of_a_killed_stage_is_not_lost(tmp_path, monkeypatch):
+    monkeypatch.setattr('mmyolonas.utils.stages._NOTE_SECONDS', 0.02)
+    seconds = []
+
+    def work(_):
+        deadline = time.monotonic() + 10
+        while len(set(seconds)) < 3 and time.monotonic() < deadline:
+            state = json.loads((tmp_path / 'stages.json').read_text())['stages']['work']
+            assert not state['done']
+            seconds.append(state['seconds'])
+
+    StageRunner([Stage('work', 'Working', work)], tmp_path, {}).run(None)
+    assert seconds == sorted(seconds) and len(set(seconds)) >= 3
+
+
+def test_full_disk_in_a_tool(tmp_path):
+    """It is an error of its own, because nothing that follows can work either."""
+    script = tmp_path / 'full.py'
+    script.write_text('import sys; sys.exit("cannot save: No space left on device")')
+    with pytest.raises(OSError, match='No space left on device'):
+        run_tool([str(script)], tmp_path / 'log', 'x')
+
+
+@pytest.mark.skipif(not sys.platform.startswith('linux'), reason='prctl is of Linux')
+def test_a_tool_ends_with_the_one_that_started_it(tmp_path):
+    """kill -9 of the outer process alone: the inner one must not go on writing."""
+    inner, outer = tmp_path / 'inner.py', tmp_path / 'outer.py'
+    inner.write_text(f'''
+import os, time
+from pathlib import Path
+from mmyolonas.utils.cli import run_main
+def main():
+    print(os.environ.get('MMYOLONAS_PARENT'))
+    Path({str(tmp_path / "pid")!r}).write_text(str(os.getpid()))
+    time.sleep(300)
+run_main(main)
+''')
+    outer.write_text(f'''
+from pathlib import Path
+from mmyolonas.utils.stages import run_tool
+run_tool([{str(inner)!r}], Path({str(tmp_path / "log")!r}), 'x')
+''')
+    process = subprocess.Popen([sys.executable, str(outer)],
+                               env=dict(os.environ, PYTHONPATH=str(ROOT)))
+    _wait(lambda: (tmp_path / 'pid').is_file() and (tmp_path / 'pid').read_text())
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    pid = int((tmp_path / 'pid').read_text())
+    _wait(lambda: not _runs(pid))
+    assert (tmp_path / 'log').read_text() == 'None\n'  # not handed on to its own children
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process exists and is not a zombie."""
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()[0] != 'Z'
+    except OSError:
+        return False
+
+
+def _wait(condition) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -21,6 +21,7 @@ from typing import Dict, List
 from urllib.parse import quote
 
 from mmyolonas.datasets.coco_checks import read_coco_file
+from mmyolonas.datasets.data_error import DataError
 from mmyolonas.datasets.rf100 import RF100Dataset, rf100_datasets
 from mmyolonas.datasets.roboflow import read_roboflow
 from mmyolonas.utils.cli import new_parser, run_main
@@ -123,7 +124,7 @@ def download_rf100(args: argparse.Namespace) -> int:
         print(f'[{number}/{len(names)}] {name}', flush=True)
         try:
             _download_one(known[name], args, key)
-        except UserError as error:
+        except (UserError, DataError) as error:
             if 'key was refused' in str(error) or 'No space left' in str(error):
                 raise
             print(f'failed: {error}', flush=True)

@@ -3,17 +3,19 @@ import os
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, List, Union
+from typing import Dict, Iterator, List, Optional, Union
 
-from mmengine.dist import is_main_process
+from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.fileio import LocalBackend, get_file_backend, register_backend
 from mmengine.hooks import CheckpointHook
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop
 
 from mmyolonas.registry import HOOKS
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import write_bytes, write_text
 
 BACKEND = 'mmyolonas_atomic'
+_VALIDATED = 'last_validation'
 
 
 class AtomicBackend(LocalBackend):
@@ -58,6 +60,11 @@ class AtomicCheckpointHook(CheckpointHook):
     then are outdated ones removed. If a save fails, training stops with a
     message; the last good checkpoint and its pointer are as they were.
 
+    mmengine saves before it validates, and does not validate again when such a
+    checkpoint is resumed, so a process killed in its last validation would have no
+    result. Here ``last_validation`` in the work folder notes what was validated, and a
+    resumed training first makes up what is missing.
+
     The arguments are those of :class:`mmengine.hooks.CheckpointHook`. Remote
     backends behave as in mmengine.
     """
@@ -73,6 +80,36 @@ class AtomicCheckpointHook(CheckpointHook):
             for part in Path(self.out_dir).glob('.*.part.pth'):
                 part.unlink()
             self.file_backend.flush()
+        self._make_up_validation(runner)
+
+    def after_val_epoch(self, runner, metrics: Optional[Dict[str, float]] = None) -> None:
+        """Save the best checkpoint, then note that its epoch or iteration is validated."""
+        super().after_val_epoch(runner, metrics or {})
+        # a train loop that was not built yet is still a dict: there is no training
+        if isinstance(runner._train_loop, BaseLoop) and is_main_process():
+            with self._explained(runner, 'the note of the last validation'):
+                write_text(Path(runner.work_dir) / _VALIDATED, f'{runner.iter}\n')
+
+    @staticmethod
+    def _make_up_validation(runner) -> None:
+        """Validate a resumed checkpoint if its process was killed before it could."""
+        note = Path(runner.work_dir) / _VALIDATED
+        validated = ['']
+        if is_main_process():
+            if not runner.iter:
+                note.unlink(missing_ok=True)  # of an earlier training
+            elif note.is_file():
+                validated = [note.read_text().strip()]
+        broadcast_object_list(validated)
+        loop = runner.train_loop
+        if not runner.iter or runner.val_loop is None or validated[0] == str(runner.iter):
+            return
+        loop._decide_current_val_interval()
+        by_epoch = isinstance(loop, EpochBasedTrainLoop)
+        done, end = (loop.epoch, loop.max_epochs) if by_epoch else (loop.iter, loop.max_iters)
+        if done >= loop.val_begin and (done % loop.val_interval == 0 or done == end):
+            runner.logger.info('the resumed checkpoint was not validated: validating it first')
+            runner.val_loop.run()
 
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
         if not isinstance(self.file_backend, AtomicBackend):
