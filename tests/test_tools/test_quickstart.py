@@ -19,6 +19,8 @@ def test_quickstart(tmp_path, capfd):
     assert '| Sample images |' in (work / 'summary.md').read_text()
     for name in ('predictions.png', 'curves.png'):
         assert cv2.imread(str(work / name)).std() > 5
+    picture, = (work / 'deployed_int8').glob('output_onnxruntime_*.jpg')
+    assert cv2.imread(str(picture)).std() > 5
     # nothing is repeated, and a result below the bar is an error
     before = json.loads((work / 'stages.json').read_text())
     assert run_tool('tools/quickstart.py', *arguments, '--min-map50', 1.1, *options) == 1
