@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -276,6 +277,18 @@ def test_run_and_report(tmp_path, config, capsys):
     assert 'results of another cfg_options' in capsys.readouterr().err
 
 
+def kill_when_there(command: list, env: dict, path: Path) -> None:
+    """Start a command and kill it, and it alone, when a file is there."""
+    process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while not path.exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+
 def test_killed_run_goes_on(tmp_path, config):
     """kill -9 in the second epoch of a training; the next call continues it."""
     root, work = tmp_path / 'sets', tmp_path / 'work'
@@ -283,15 +296,8 @@ def test_killed_run_goes_on(tmp_path, config):
     command = [sys.executable, str(ROOT / TOOL), 'run', '--root', str(root), '--config',
                str(config), '--work-dir', str(work), '--epochs', '3']
     env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
-    process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + 300
     # the pointer follows the file; killed in between, training rightly begins anew
-    while not (work / 'cells-uyemf' / 'train' / 'last_checkpoint').exists():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    kill_when_there(command, env, work / 'cells-uyemf' / 'train' / 'last_checkpoint')
     assert not (work / 'results.csv').exists()
     result = subprocess.run(command, env=env, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
@@ -413,6 +419,28 @@ def test_sweep(tmp_path, config, monkeypatch, capsys):
     assert run_tool(TOOL, *command) == 0 and len(seen) == 10
     assert run_tool(TOOL, *command, '--seed', 1) == 1
     assert 'a sweep with other settings' in capsys.readouterr().err
+
+
+def test_killed_sweep_goes_on(tmp_path, config):
+    """kill -9 in the second training; the first is not repeated, the settings are used."""
+    pytest.importorskip('optuna')
+    root, work = tmp_path / 'sets', tmp_path / 'sweep'
+    write_dataset(root, 'cells-uyemf', empty_class=False)
+    command = [sys.executable, str(ROOT / TOOL), 'sweep', '--root', str(root), '--config',
+               str(config), '--work-dir', str(work), '--epochs', '1', '--count', '1',
+               '--lr', '0.0005', '0.001', '--wd', '1e-4', '--ema', '0.99']
+    env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
+    folders = [work / f'lr{lr}_wd0.0001_ema0.99' / 'cells-uyemf' for lr in ('0.0005', '0.001')]
+    kill_when_there(command, env, folders[1] / 'train.log')
+    stamp = next(folders[0].glob('train/best_*.pth')).stat().st_mtime_ns
+    result = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert next(folders[0].glob('train/best_*.pth')).stat().st_mtime_ns == stamp
+    for folder, lr in zip(folders, (0.0005, 0.001)):
+        cfg = Config.fromfile(next((folder / 'train').glob('*/vis_data/config.py')))
+        assert cfg.optim_wrapper.optimizer.lr == lr and cfg.custom_hooks[0].decay == 0.99
+        assert json.loads((folder / 'stages.json').read_text())['stages']['train']['done']
+    assert (work / 'sweep.md').read_text().count('| 0.99 |') == 2
 
 
 def test_subset_is_the_same_for_the_same_seed():
