@@ -94,15 +94,16 @@ class AtomicCheckpointHook(CheckpointHook):
     def _make_up_validation(runner) -> None:
         """Validate a resumed checkpoint if its process was killed before it could."""
         note = Path(runner.work_dir) / _VALIDATED
-        validated = ['']
+        validated = [0]
         if is_main_process():
             if not runner.iter:
                 note.unlink(missing_ok=True)  # of an earlier training
             elif note.is_file():
-                validated = [note.read_text().strip()]
+                validated = [int(note.read_text())]
         broadcast_object_list(validated)
         loop = runner.train_loop
-        if not runner.iter or runner.val_loop is None or validated[0] == str(runner.iter):
+        # later than the checkpoint: that is saved less often than there are validations
+        if not runner.iter or runner.val_loop is None or validated[0] >= runner.iter:
             return
         loop._decide_current_val_interval()
         by_epoch = isinstance(loop, EpochBasedTrainLoop)
