@@ -51,7 +51,7 @@ class Suppression(nn.Module):
 
 def _rows(x: Tensor, index: Tensor) -> Tensor:
     """Pick rows ``index`` (B, N) from ``x`` (B, L, ...)."""
-    flat = x.flatten(2) if x.dim() > 2 else x.unsqueeze(2)
+    flat = x.flatten(2)
     picked = flat.gather(1, index.unsqueeze(2).expand(-1, -1, flat.shape[2]))
     return picked.unflatten(2, x.shape[2:]) if x.dim() > 3 else picked
 

@@ -6,3 +6,7 @@ class UserError(RuntimeError):
 
     The command-line tools print the message alone, without a traceback.
     """
+
+
+class FullDiskError(UserError):
+    """There is no room left, so what would come next cannot work either."""

@@ -8,9 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator, Union
 
-from mmyolonas.utils.errors import UserError
+from mmyolonas.utils.errors import FullDiskError
 
 PathLike = Union[str, Path]
+
+#: System errors of a full disk and an exhausted quota.
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 #: Suffixes of the image formats that OpenCV reads.
 IMAGE_SUFFIXES = frozenset(
@@ -98,7 +101,8 @@ def file_digest(path: PathLike, algorithm: str = 'sha256') -> str:
 
 def is_full_disk(error: BaseException) -> bool:
     """Whether an error says that a disk or a quota is full."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return isinstance(error, FullDiskError) or (
+        isinstance(error, OSError) and error.errno in FULL_DISK)
 
 
 @contextmanager
@@ -110,11 +114,11 @@ def explain_full_disk(path: PathLike, advice: str) -> Iterator[None]:
         advice (str): What is kept and how to go on, a sentence.
 
     Raises:
-        UserError: There was no room.
+        FullDiskError: There was no room.
     """
     try:
         yield
     except OSError as error:
         if not is_full_disk(error):
             raise
-        raise UserError(f'cannot write {path}: {os.strerror(error.errno)}. {advice}') from error
+        raise FullDiskError(f'cannot write {path}: {os.strerror(error.errno)}. {advice}') from error

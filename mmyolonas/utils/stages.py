@@ -1,5 +1,4 @@
 """Long work in stages: timed, resumable, with a summary at the end."""
-import errno
 import json
 import os
 import re
@@ -13,8 +12,8 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from mmyolonas.utils.child import PARENT
-from mmyolonas.utils.errors import UserError
-from mmyolonas.utils.files import write_json, write_text
+from mmyolonas.utils.errors import FullDiskError, UserError
+from mmyolonas.utils.files import FULL_DISK, write_json, write_text
 from mmyolonas.utils.progress import format_duration
 
 _NOTE_SECONDS = 10.0
@@ -194,8 +193,8 @@ def run_tool(arguments: List[str], log: Path, show: str,
     :func:`mmyolonas.utils.cli.run_main` (on Linux).
 
     Raises:
-        OSError: The script failed because the disk is full.
-        UserError: It failed otherwise; the message has its last lines.
+        FullDiskError: The script failed because the disk is full.
+        UserError: It failed otherwise. The message has its last lines.
     """
     pattern = re.compile(show)
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -218,12 +217,10 @@ def run_tool(arguments: List[str], log: Path, show: str,
             process.wait()
             raise
     if code:
-        full = next((number for number in (errno.ENOSPC, errno.EDQUOT)
-                     if any(os.strerror(number) in line for line in tail)), None)
-        if full:
-            raise OSError(full, os.strerror(full), str(log.parent))
-        raise UserError(f'{Path(arguments[0]).name} failed (exit code {code}); its output is in '
-                        f'{log} and ends with:\n' + '\n'.join(tail))
+        full = any(os.strerror(number) in line for number in FULL_DISK for line in tail)
+        raise (FullDiskError if full else UserError)(
+            f'{Path(arguments[0]).name} failed (exit code {code}); its output is in {log} and '
+            'ends with:\n' + '\n'.join(tail))
     return peak
 
 

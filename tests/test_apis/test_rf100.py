@@ -29,6 +29,7 @@ from mmyolonas.datasets.rf100 import (
 )
 from mmyolonas.datasets.rf100_folders import find_datasets, read_splits, shard_of
 from mmyolonas.utils import UserError
+from mmyolonas.utils.errors import FullDiskError
 from tests import tiny
 from tests.conftest import ROOT
 from tests.run_tool import run_tool
@@ -332,7 +333,7 @@ def test_only_a_full_disk_stops_the_rest(tmp_path, monkeypatch, capsys):
     options = rf100_run.RF100Options(tmp_path, tmp_path, config='none')
     monkeypatch.setattr(rf100_run.RF100Options, 'identity', lambda self: {})
     errors = dict(a=TypeError('odd entry'), b=PermissionError(13, 'Permission denied'),
-                  c=OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+                  c=FullDiskError('train.py failed: No space left on device. Make room'))
     tried = []
 
     def fail(name, *_):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mmyolonas.utils import UserError, atomic_path, format_duration, track, write_json, write_text
+from mmyolonas.utils.errors import FullDiskError
 from mmyolonas.utils.stages import Stage, StageRunner, run_tool
 from tests.conftest import ROOT
 
@@ -137,10 +138,10 @@ def test_time_of_a_killed_stage_is_not_lost(tmp_path, monkeypatch):
 
 
 def test_full_disk_in_a_tool(tmp_path):
-    """It is an error of its own, because nothing that follows can work either."""
+    """It is an error of its kind, because nothing that follows can work either."""
     script = tmp_path / 'full.py'
     script.write_text('import sys; sys.exit("cannot save: No space left on device")')
-    with pytest.raises(OSError, match='No space left on device'):
+    with pytest.raises(FullDiskError, match='exit code 1.*\n.*No space left on device'):
         run_tool([str(script)], tmp_path / 'log', 'x')
 
 
