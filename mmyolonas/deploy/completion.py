@@ -20,8 +20,8 @@ from mmyolonas.deploy.metadata import ModelMetadata, Postprocess
 from mmyolonas.version import __version__
 
 _PREFIX = 'suppression.'
-# torch's TorchScript exporter knows none later
-_LAST_OPSET = 20
+# that every supported torch can write
+_LAST_OPSET = 17
 
 
 class Suppression(nn.Module):
