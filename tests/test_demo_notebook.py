@@ -1,9 +1,11 @@
 """The tutorial notebook, cell by cell, on a few drawn images."""
 import json
 import sys
+from collections import Counter
 
 import cv2
 import matplotlib
+import onnx
 import pytest
 
 from tests.conftest import ROOT
@@ -44,7 +46,10 @@ def test_from_images_to_int8(tmp_path, monkeypatch, capsys):
     assert 'done: ' in text and 'AP' in text
     work = tmp_path / 'work' / 'finetune'
     assert (work / 'int8' / 'int8.onnx').stat().st_size > 10_000
-    sizes = [(work / name / 'end2end.onnx').stat().st_size
-             for name in ('deployed', 'deployed_int8')]
-    assert sizes[1] < 0.9 * sizes[0]
+    files = [work / name / 'end2end.onnx' for name in ('deployed', 'deployed_int8')]
+    # in so narrow a model the Q/DQ nodes take most of what the weights save
+    assert files[1].stat().st_size < files[0].stat().st_size
+    kinds = [Counter(node.op_type for node in onnx.load(file).graph.node) for file in files]
+    assert kinds[0]['QuantizeLinear'] == 0 and kinds[1]['QuantizeLinear'] > 50
+    assert kinds[0]['NonMaxSuppression'] == kinds[1]['NonMaxSuppression'] == 1
     assert cv2.imread(str(work / 'evaluation' / 'confusion.png')).std() > 3
