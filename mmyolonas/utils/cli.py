@@ -3,6 +3,7 @@ import argparse
 import difflib
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -25,6 +26,8 @@ def run_main(main: Callable[[], Optional[int]]) -> None:
     code 1, an interrupt gives exit code 130; other errors keep their traceback.
     """
     end_with_parent()
+    # of mmdet's point generator: nothing that a user can act on
+    warnings.filterwarnings('ignore', message='torch.meshgrid', category=UserWarning)
     try:
         sys.exit(main())
     except KeyboardInterrupt:
