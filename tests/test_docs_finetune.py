@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 
 TEXT = (ROOT / 'docs' / 'en' / 'finetune.md').read_text()
 COMMANDS = [line for block in re.findall(r'```shell\n(.*?)```', TEXT, re.S)
-            for line in block.splitlines()]
+            for line in block.replace('\\\n', ' ').splitlines()]
 
 
 @pytest.mark.parametrize('line', [line for line in COMMANDS if '-m mmyolonas' not in line])
