@@ -9,11 +9,6 @@ train_dataloader = dict(batch_size=12)
 base_lr = 4e-4
 optim_wrapper = dict(optimizer=dict(lr=base_lr))
 param_scheduler = [
-    dict(
-        type='LinearLR',
-        start_factor=1e-6 / base_lr,
-        begin=0,
-        end=4,
-        by_epoch=True),
+    dict(_base_.param_scheduler[0], start_factor=1e-6 / base_lr),
     _base_.param_scheduler[1],
 ]

@@ -3,7 +3,6 @@
 Quantisation works on such files; this makes of one what :func:`export_onnx` makes of a model.
 """
 import io
-import os
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
@@ -56,11 +55,6 @@ def _rows(x: Tensor, index: Tensor) -> Tensor:
     return picked.unflatten(2, x.shape[2:]) if x.dim() > 3 else picked
 
 
-def has_suppression(path: str) -> bool:
-    """Return whether the outputs of an ONNX file are detections, not all priors."""
-    return _output_names(_load(path)) not in _raw_outputs()
-
-
 def complete_onnx(source: str, path: str, metadata: ModelMetadata) -> ModelMetadata:
     """Add what a file without suppression lacks.
 
@@ -78,7 +72,7 @@ def complete_onnx(source: str, path: str, metadata: ModelMetadata) -> ModelMetad
         ValueError: Other outputs, a free height or width, or another task.
     """
     onnx = require('onnx', 'Completing an ONNX file')
-    model = _load(source)
+    model = onnx_passes.load_onnx(source)
     names = _output_names(model)
     if names != OUTPUT_NAMES[metadata.task, 'none']:
         raise ValueError(f'{source} has the outputs {", ".join(names)}; a file of a '
@@ -99,17 +93,6 @@ def complete_onnx(source: str, path: str, metadata: ModelMetadata) -> ModelMetad
     with atomic_path(path) as temporary:
         onnx.save(model, temporary)
     return metadata
-
-
-def _load(path: str) -> Any:
-    onnx = require('onnx', 'Reading an ONNX file')
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f'no such ONNX file: {path}')
-    return onnx.load(path)
-
-
-def _raw_outputs() -> List[List[str]]:
-    return [names for (_, nms), names in OUTPUT_NAMES.items() if nms == 'none']
 
 
 def _output_names(model: Any) -> List[str]:
@@ -136,7 +119,7 @@ def _append(model: Any, tail: nn.Module, metadata: ModelMetadata) -> Any:
     onnx = require('onnx', 'Completing an ONNX file')
     shapes = [[dim.dim_value or 1 for dim in output.type.tensor_type.shape.dim]
               for output in model.graph.output]
-    opset = next(item.version for item in model.opset_import if item.domain in ('', 'ai.onnx'))
+    opset = onnx_passes.opset_version(model)
     free = not model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
     # an output of the whole may have the name of one of all priors
     _rename_outputs(model, {name: f'all.{name}' for name in _output_names(model)})

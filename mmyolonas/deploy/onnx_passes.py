@@ -1,4 +1,5 @@
 """Clean-up and checks of exported ONNX files."""
+import os
 import re
 from typing import Any, Dict, Iterable, List, Optional, Set
 
@@ -254,15 +255,38 @@ def set_metadata(model: Any, metadata: ModelMetadata) -> None:
     model.producer_version = metadata.mmyolonas_version
 
 
+def load_onnx(path: str, weights: bool = True) -> Any:
+    """Read an ONNX file.
+
+    Args:
+        path (str): The file.
+        weights (bool): Whether to read weights that lie in files of their own.
+            Defaults to True.
+
+    Raises:
+        FileNotFoundError: No such file.
+    """
+    onnx = require('onnx', 'Reading an ONNX file')
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f'no such ONNX file: {path}')
+    return onnx.load(path, load_external_data=weights)
+
+
 def get_metadata(path: str) -> ModelMetadata:
     """Read the description of an ONNX file.
 
     Raises:
+        FileNotFoundError: No such file.
         ValueError: The file carries none.
     """
-    onnx = require('onnx', 'Reading an ONNX file')
-    model = onnx.load(path, load_external_data=False)
+    model = load_onnx(path, weights=False)
     return ModelMetadata.from_props({p.key: p.value for p in model.metadata_props}, path)
+
+
+def opset_version(model: Any) -> int:
+    """Return the version of ONNX's own operators that a graph uses; 0 if it names none."""
+    return max((item.version for item in model.opset_import if item.domain in ('', 'ai.onnx')),
+               default=0)
 
 
 def prepend_preprocess(model: Any, preprocess: Any) -> None:

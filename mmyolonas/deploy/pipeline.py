@@ -162,13 +162,14 @@ def complete_file(deploy_cfg: Any, model_cfg: Any, onnx_path: str, work_dir: str
         FileNotFoundError: No such file.
         ValueError: The file does not fit the config.
     """
-    from mmyolonas.deploy.completion import complete_onnx, has_suppression
+    from mmyolonas.deploy.completion import complete_onnx
     from mmyolonas.deploy.onnx_passes import get_metadata
-    if deploy_cfg.codebase_config.type != OURS or has_suppression(onnx_path):
-        return DeployReport(onnx_path, onnx_path, 'onnxruntime', metadata=get_metadata(onnx_path))
+    described = get_metadata(onnx_path)
+    if deploy_cfg.codebase_config.type != OURS or described.postprocess.nms != 'none':
+        return DeployReport(onnx_path, onnx_path, 'onnxruntime', metadata=described)
     path = os.path.join(work_dir, deploy_cfg.onnx_config.save_file)
     metadata = metadata_from_config(model_cfg, deploy_cfg)
-    metadata.strides = get_metadata(onnx_path).strides
+    metadata.strides = described.strides
     metadata = complete_onnx(onnx_path, path, metadata)
     return DeployReport(path, path, 'onnxruntime', metadata=metadata)
 
@@ -208,17 +209,14 @@ def engine_options(config: Any, onnx_path: str) -> Any:
     ``model_inputs`` is mmdeploy's way to give the shapes; ``batch`` gives the
     batch sizes and takes the rest from the file.
     """
-    from mmyolonas.deploy._optional import require
+    from mmyolonas.deploy.onnx_passes import load_onnx
     from mmyolonas.deploy.tensorrt_builder import EngineOptions
     common = config.get('common_config', {})
     half, quantised = common.get('fp16_mode', False), common.get('int8_mode', False)
     precision = {(False, False): 'fp32', (True, False): 'fp16', (False, True): 'int8',
                  (True, True): 'int8_fp16'}[bool(half), bool(quantised)]
     shapes: Dict[str, List[int]] = {}
-    onnx = require('onnx', 'Building an engine')
-    if not os.path.isfile(onnx_path):
-        raise FileNotFoundError(f'no such ONNX file: {onnx_path}')
-    model = onnx.load(onnx_path, load_external_data=False)
+    model = load_onnx(onnx_path, weights=False)
     sides = model.graph.input[0].type.tensor_type.shape.dim
     free = [bool(side.dim_param) or not side.dim_value for side in sides]
     if config.get('model_inputs'):

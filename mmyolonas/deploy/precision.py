@@ -4,6 +4,7 @@ from typing import Any, Dict, List, Set
 import numpy as np
 
 from mmyolonas.deploy._optional import require
+from mmyolonas.deploy.onnx_passes import opset_version
 
 HALF_MAX = 65504.
 # operators that name the float type they make
@@ -58,7 +59,7 @@ def convert_fp16(model: Any) -> Any:
         ValueError: The graph has no convolution, or a scale is too small.
     """
     onnx = require('onnx', 'Casting an ONNX file to 16 bit')
-    if count_quantizers(model) and _opset(model) < 19:
+    if count_quantizers(model) and opset_version(model) < 19:
         model = onnx.version_converter.convert_version(model, 19)
     else:
         copy = onnx.ModelProto()
@@ -68,10 +69,6 @@ def convert_fp16(model: Any) -> Any:
         raise ValueError('the ONNX file has no convolution; it is not a network of this package.')
     _Caster(onnx, model).run()
     return model
-
-
-def _opset(model: Any) -> int:
-    return max(item.version for item in model.opset_import if item.domain in ('', 'ai.onnx'))
 
 
 class _Caster:

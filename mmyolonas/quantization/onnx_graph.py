@@ -5,6 +5,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from mmyolonas.deploy.onnx_passes import opset_version
 from mmyolonas.quantization.dataflow import Op
 from mmyolonas.utils import UserError
 
@@ -166,8 +167,7 @@ def check_float(model: onnx.ModelProto, source: str = 'the ONNX graph') -> None:
     """
     if any(node.op_type in ('QuantizeLinear', 'QLinearConv') for node in model.graph.node):
         raise UserError(f'{source} is quantised already; start from the float export.')
-    opset = max((item.version for item in model.opset_import if item.domain in ('', 'ai.onnx')),
-                default=0)
+    opset = opset_version(model)
     if opset < 13:
         raise UserError(f'{source} has opset {opset}; scales per channel need opset 13 or later: '
                         'export it again with opset=17.')

@@ -4,7 +4,7 @@ import onnx
 import pytest
 
 from mmyolonas.deploy import get_metadata, open_session
-from mmyolonas.deploy.completion import complete_onnx, has_suppression
+from mmyolonas.deploy.completion import complete_onnx
 
 from .conftest import metadata, pixels
 
@@ -61,7 +61,8 @@ def test_plugin_and_description_alone(zoo, tmp_path):
     assert plugin.graph.node[-1].op_type == 'EfficientNMS_TRT'
     raw = completed(zoo, tmp_path / 'b.onnx', nms='none', pad_value=[1., 2., 3.])
     assert get_metadata(raw).preprocess.pad_value == [1, 2, 3]
-    assert not has_suppression(raw) and has_suppression(str(tmp_path / 'a.onnx'))
+    assert get_metadata(raw).postprocess.nms == 'none'
+    assert get_metadata(str(tmp_path / 'a.onnx')).postprocess.nms == 'efficient_nms'
 
 
 def test_late_opset(zoo, tmp_path):

@@ -27,7 +27,7 @@ from mmyolonas.datasets.roboflow import read_roboflow
 from mmyolonas.utils.cli import new_parser, run_main
 from mmyolonas.utils.download import fetch, unpack, unpacked_note
 from mmyolonas.utils.errors import UserError
-from mmyolonas.utils.files import file_digest, write_json
+from mmyolonas.utils.files import file_digest, is_full_disk, write_json
 
 COCO_URL = 'http://images.cocodataset.org'
 #: MD5 sums as several projects publish them (COCO itself gives none).
@@ -125,7 +125,7 @@ def download_rf100(args: argparse.Namespace) -> int:
         try:
             _download_one(known[name], args, key)
         except (UserError, DataError) as error:
-            if 'key was refused' in str(error) or 'No space left' in str(error):
+            if 'key was refused' in str(error) or is_full_disk(error):
                 raise
             print(f'failed: {error}', flush=True)
             failed.append(name)
