@@ -4,7 +4,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from mmyolonas.apis.finetune_config import config_text
+from mmyolonas.apis.finetune_config import write_config
 from mmyolonas.apis.finetune_settings import FinetuneOptions, choose_settings
 from mmyolonas.datasets.inspection import inspect_data
 from mmyolonas.datasets.layouts import read_layout
@@ -51,7 +51,7 @@ def last_losses(data: Path, work_dir: Path, seed: int = 0, change=None, width: i
     settings.num_workers = 0
     path = work_dir / 'config.py'
     splits = {name: part.split for name, part in report.splits.items()}
-    path.write_text(config_text(path, data, report.classes, splits, settings))
+    write_config(path, report.classes, splits, settings)
     cfg = Config.fromfile(path)
     cfg.update(work_dir=str(work_dir / 'train'), log_level='ERROR', val_dataloader=None,
                val_evaluator=None, val_cfg=None)

@@ -1,6 +1,6 @@
 """Writing a config that its reader can understand and change."""
 from pathlib import Path
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, Sequence
 
 from mmengine.config import Config
 
@@ -8,13 +8,20 @@ from mmyolonas.apis.finetune_settings import FinetuneSettings
 from mmyolonas.datasets.coco_split import CocoSplit
 from mmyolonas.utils.cli import load_config
 from mmyolonas.utils.errors import UserError
+from mmyolonas.utils.files import write_text
+from mmyolonas.utils.inert import literal, write_config_values
 
-_HEAD = '''# YOLO-NAS on {root}. An ordinary config: change what you like, then train on with
-#   python tools/train.py {path}
+#: Names and paths of the data, beside the config.
+VALUES_NAME = 'config_values.json'
+
+_HEAD = '''# YOLO-NAS on your own data. An ordinary config: change what you like, then train on
+# with tools/train.py. Names and paths are in {values_name}, as data: a config
+# is code, and what a data set calls its classes must not become part of it.
 _base_ = {bases}
 
+dataset_values = _base_.dataset_values
 # The order of the names is that of the labels.
-classes = {classes}
+classes = tuple(dataset_values['classes'])
 metainfo = dict(classes=classes)
 # Annotations in COCO format, and the folder that their file names start from.
 {files}
@@ -30,7 +37,7 @@ lr = {lr}
 num_workers = {num_workers}
 # Weights to start from; the class layers are left out if the number of classes
 # differs.
-load_from = {pretrained!r}
+load_from = dataset_values['load_from']
 '''
 
 _MODEL = '''
@@ -158,25 +165,34 @@ _EMA = '''custom_hooks = [
 '''
 
 
-def config_text(path: Path, root: Path, classes: Sequence[str], splits: Dict[str, CocoSplit],
-                settings: FinetuneSettings) -> str:
-    """Return the text of a config.
+def write_config(path: Path, classes: Sequence[str], splits: Dict[str, CocoSplit],
+                 settings: FinetuneSettings) -> None:
+    """Write a config, and a JSON beside it that holds every name and path.
 
     It inherits the package's base files by name (``mmyolonas::_base_/...``), so
     it works wherever the package is, installed or a checkout.
 
     Args:
-        path (Path): Where it will lie, for the comment.
-        root (Path): Folder of the data, for the comment.
+        path (Path): The config to write.
         classes (Sequence[str]): Class names.
         splits (dict[str, CocoSplit]): Parts whose annotations are files.
         settings (FinetuneSettings): The settings.
     """
+    values: Dict[str, Any] = dict(classes=list(classes), load_from=settings.pretrained)
+    for name, split in splits.items():
+        values[f'{name}_ann_file'] = str(split.ann_file.absolute())
+        values[f'{name}_images'] = str(split.images.absolute()) + '/'
+    write_config_values(path.with_name(VALUES_NAME), dict(dataset_values=values))
+    write_text(path, _config_text(classes, splits, settings))
+
+
+def _config_text(classes: Sequence[str], splits: Dict[str, CocoSplit],
+                 settings: FinetuneSettings) -> str:
     known = [{category['name'] for category in split.data['categories']}
              for split in splits.values()]
     values: Dict[str, Any] = dict(
-        vars(settings), path=path, root=root, bases=_bases(settings.model),
-        classes=_sequence(classes), files=_files(splits),
+        vars(settings), values_name=VALUES_NAME, bases=_bases(settings.model),
+        files=_files(splits),
         strict=all(names.issuperset(classes) for names in known),
         flip_prob=0 if settings.flip == 'none' else 0.5,
         vertical="    dict(type='RandomFlip', prob=0.5, direction='vertical'),\n"
@@ -218,7 +234,8 @@ def _bases(model: str) -> str:
              'mmyolonas::_base_/default_runtime.py']
     if model.endswith('.py'):
         names[0] = str(Path(model).absolute())
-    return '[\n' + ''.join(f'    {name!r},\n' for name in names) + ']'
+    names.append(VALUES_NAME)
+    return '[\n' + ''.join(f'    {literal(name)},\n' for name in names) + ']'
 
 
 def _architecture(model: str) -> Dict[str, str]:
@@ -226,26 +243,14 @@ def _architecture(model: str) -> Dict[str, str]:
     if model == 's' or model.endswith('.py'):
         return dict(architecture='', head='')
     other = base_model(model).model
-    lines = (f'    backbone=dict(arch={other.backbone.arch!r}),\n'
-             f'    neck=dict(arch={other.neck.arch!r}),\n')
+    lines = (f'    backbone=dict(arch={literal(other.backbone.arch)}),\n'
+             f'    neck=dict(arch={literal(other.neck.arch)}),\n')
     return dict(architecture=lines, head=f'feat_channels={tuple(other.bbox_head.feat_channels)}, ')
-
-
-def _sequence(names: Sequence[str]) -> str:
-    """Return class names as a tuple in lines of some of them."""
-    if len(names) < 6:
-        return repr(tuple(names))
-    lines: List[str] = ['']
-    for name in names:
-        if len(lines[-1]) + len(repr(name)) > 80:
-            lines.append('')
-        lines[-1] += f'{name!r}, '
-    return '(\n' + ''.join(f'    {line.rstrip()}\n' for line in lines) + ')'
 
 
 def _files(splits: Dict[str, CocoSplit]) -> str:
     lines = []
-    for name, split in splits.items():
-        lines.append(f'{name}_ann_file = {str(split.ann_file.absolute())!r}')
-        lines.append(f"{name}_images = {str(split.images.absolute()) + '/'!r}")
+    for name in splits:
+        lines += [f"{name}_{key} = dataset_values['{name}_{key}']"
+                  for key in ('ann_file', 'images')]
     return '\n'.join(lines)

@@ -114,7 +114,7 @@ def _put_aside(folder: Path) -> None:
 
 def look_at_data(task: Finetuning) -> Results:
     """Read and check the data, draw what was found, choose settings, write the config."""
-    from mmyolonas.apis.finetune_config import config_text
+    from mmyolonas.apis.finetune_config import write_config
     from mmyolonas.datasets.data_error import DataError
     from mmyolonas.datasets.inspection import inspect_data
     from mmyolonas.datasets.layouts import read_layout
@@ -136,8 +136,7 @@ def look_at_data(task: Finetuning) -> Results:
     settings = choose_settings(report, task.options, **_machine(task.options.model))
     for reason in settings.reasons:
         print(f'  {reason}')
-    text = config_text(task.config, report.layout.root, report.classes, splits, settings)
-    write_text(task.config, text)
+    write_config(task.config, report.classes, splits, settings)
     return dict(images=' + '.join(f'{len(part.scanned)} {name}'
                                   for name, part in report.splits.items()),
                 classes=len(report.classes), warnings=len(report.warnings),

@@ -20,6 +20,7 @@ from mmyolonas.utils.files import (
     write_json,
     write_text,
 )
+from mmyolonas.utils.inert import literal, write_config_values
 from mmyolonas.utils.stages import (
     Results,
     Stage,
@@ -33,31 +34,35 @@ from mmyolonas.utils.stages import (
 _LEAST_IMAGES = 512
 _METRIC = 'coco/bbox_mAP'
 
-_CONFIG = '''# {name}: {category}. Written by tools/rf100.py; an ordinary config.
-_base_ = {base!r}
+_CONFIG = '''# {category}. Written by tools/rf100.py; an ordinary config. Names and
+# paths are in {values_name}, as data.
+_base_ = [{base}, '{values_name}']
 
-classes = {classes!r}
+dataset_values = _base_.dataset_values
+classes = tuple(dataset_values['classes'])
 metainfo = dict(classes=classes)
 model = dict(bbox_head=dict(num_classes=len(classes)))
 train_dataloader = dict(
     dataset=dict(
         times={times},
         dataset=dict(
-            data_root='', ann_file={train_ann!r},
-            data_prefix=dict(img={train_images!r}), metainfo=metainfo)))
+            data_root='', ann_file=dataset_values['train_ann_file'],
+            data_prefix=dict(img=dataset_values['train_images']), metainfo=metainfo)))
 val_dataloader = dict(
     dataset=dict(
-        data_root='', ann_file={val_ann!r},
-        data_prefix=dict(img={val_images!r}), metainfo=metainfo))
+        data_root='', ann_file=dataset_values['val_ann_file'],
+        data_prefix=dict(img=dataset_values['val_images']), metainfo=metainfo))
 test_dataloader = dict(
     dataset=dict(
-        data_root='', ann_file={test_ann!r},
-        data_prefix=dict(img={test_images!r}), metainfo=metainfo))
-val_evaluator = dict(ann_file={val_ann!r})
-test_evaluator = dict(ann_file={test_ann!r})
-load_from = {pretrained!r}
+        data_root='', ann_file=dataset_values['test_ann_file'],
+        data_prefix=dict(img=dataset_values['test_images']), metainfo=metainfo))
+val_evaluator = dict(ann_file=dataset_values['val_ann_file'])
+test_evaluator = dict(ann_file=dataset_values['test_ann_file'])
+load_from = dataset_values['load_from']
 randomness = dict(seed={seed})
 '''
+#: Names and paths of the data, beside the config.
+_VALUES_NAME = 'config_values.json'
 
 
 @dataclass
@@ -124,16 +129,16 @@ def _prepare(context: _Context) -> Results:
     splits, classes = read_splits(options.root / context.name)
     images = len(splits['train'].data['images'])
     known = rf100_datasets().get(context.name)
-    paths = {}
-    for split in ('train', 'val', 'test'):
-        paths[f'{split}_ann'] = str(splits[split].ann_file.resolve())
-        paths[f'{split}_images'] = str(splits[split].images.resolve()) + '/'
     pretrained = options.pretrained and str(Path(options.pretrained).resolve())
+    values = dict(classes=list(classes), load_from=pretrained)
+    for split in ('train', 'val', 'test'):
+        values[f'{split}_ann_file'] = str(splits[split].ann_file.resolve())
+        values[f'{split}_images'] = str(splits[split].images.resolve()) + '/'
+    write_config_values(context.config.with_name(_VALUES_NAME), dict(dataset_values=values))
     write_text(context.config, _CONFIG.format(
-        name=context.name, category=known.category if known else 'not of Roboflow 100',
-        base=str(options.base_config()), classes=classes,
-        times=max(1, math.ceil(_LEAST_IMAGES / images)), pretrained=pretrained,
-        seed=options.seed, **paths))
+        category=known.category if known else 'Not of Roboflow 100', values_name=_VALUES_NAME,
+        base=literal(str(options.base_config())), seed=options.seed,
+        times=max(1, math.ceil(_LEAST_IMAGES / images))))
     note = ''
     if known and known.classes != len(classes):
         note = f'{known.classes} classes were published, {len(classes)} occur'

@@ -2,7 +2,6 @@
 import csv
 import io
 import os
-import pprint
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
@@ -18,6 +17,7 @@ from mmyolonas.search.space import Space
 from mmyolonas.utils.cli import load_config
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import PathLike, write_text
+from mmyolonas.utils.inert import comment, literal
 
 
 @dataclass
@@ -110,7 +110,7 @@ _TEXT = '''# {title}
 # {description}
 # Predicted: {latency:.3f} ms on {target} ({precision}). An ordinary config:
 #   python tools/train.py {path}
-_base_ = {base!r}
+_base_ = {base}
 
 model = dict(
 {model})
@@ -136,19 +136,20 @@ def config_text(point: Point, space: Space, base: str, path: PathLike, title: st
     lines = ''.join(f'    {key}={_literal(value, 8 + len(key))},\n'
                     for key, value in changes.items())
     name = base if '::' in base else os.path.relpath(base, Path(path).absolute().parent)
-    text = _TEXT.format(title=title, description=_wrap(describe(point.genome)),
-                        latency=point.latency, target=target, precision=precision, path=path,
-                        base=name, model=lines)
+    text = _TEXT.format(title=comment(title), description=_wrap(describe(point.genome)),
+                        latency=point.latency, target=comment(target),
+                        precision=comment(precision), path=comment(str(path)),
+                        base=literal(name), model=lines)
     return text + _size_text(base, architecture)
 
 
 def _wrap(text: str) -> str:
     import textwrap
-    return '\n# '.join(textwrap.wrap(text, 94))
+    return '\n# '.join(textwrap.wrap(comment(text), 94))
 
 
 def _literal(value: Any, indent: int) -> str:
-    text = pprint.pformat(value, width=100 - indent, compact=True, sort_dicts=False)
+    text = literal(value, width=100 - indent)
     return text.replace('\n', '\n' + ' ' * indent)
 
 
@@ -162,7 +163,7 @@ def _size_text(base: str, architecture: Architecture) -> str:
     if before == after:
         return ''
     lines = ['', '# The pipelines of the base config, for another size.',
-             f'{size} = {tuple(cfg[size])!r}']
+             f'{size} = {literal(tuple(cfg[size]))}']
     for name, dataset in after.items():
         dataset = dict(_delete_=True, **dataset)
         lines.append(f'{name} = dict(\n    dataset={_literal(dataset, 12)})')

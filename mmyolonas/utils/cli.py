@@ -91,7 +91,7 @@ def load_config(path: str, cfg_options: Optional[dict] = None) -> Config:
     Raises:
         UserError: There is no such file; the message names similar ones.
     """
-    if '::' in path:
+    if '::' in path and not Path(path).is_file():
         # mmengine resolves package configs of _base_ entries only
         path = str(installed_config(path))
     if not Path(path).is_file():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
-from mmyolonas.apis.finetune_config import base_model, config_text
+from mmyolonas.apis.finetune_config import base_model, write_config
 from mmyolonas.apis.finetune_settings import FinetuneOptions, choose_settings
 from mmyolonas.datasets import DataError
 from mmyolonas.datasets.box_table import box_table
@@ -40,7 +40,7 @@ def write(tmp_path, settings, classes=('a1', 'b1', 'c1'), parts=('train', 'val')
     splits = {name: CocoSplit(name, tmp_path / f'{name} bilder', data, tmp_path / f'{name} ä.json')
               for name in parts}
     path = tmp_path / 'config.py'
-    path.write_text(config_text(path, tmp_path, classes, splits, settings), encoding='utf-8')
+    write_config(path, classes, splits, settings)
     return Config.fromfile(path)
 
 
