@@ -107,8 +107,9 @@ test-classic: env-classic  ## The tests on torch 2.1.2, numpy 1.26, compiled mmc
 test-onedl: env-onedl  ## The tests on the OneDL forks (no mmpose, no mmdeploy there)
 	@$(VENV_ONEDL)/bin/python $(PYTEST)
 
-lint: env  ## Style and imports
+lint: env  ## Style, and the floors of the house (pyproject.toml)
 	@$(VENV)/bin/python -m ruff check .
+	@$(VENV)/bin/lint-imports --no-cache
 
 doctor: env  ## What is installed, repaired and missing
 	@$(VENV)/bin/python -m mmyolonas.doctor

@@ -45,7 +45,7 @@ def differences(path: str, model: Any, head: Any, size: int) -> Dict[str, float]
     import numpy as np
     import torch
 
-    from mmyolonas.deploy import open_session
+    from mmyolonas.runtime import open_session
     image = np.random.default_rng(1).random((1, 3, size, size), np.float32)
     with torch.no_grad():
         expected = head.decode(model.neck(model.backbone(torch.from_numpy(image))))
@@ -60,7 +60,8 @@ def differences(path: str, model: Any, head: Any, size: int) -> Dict[str, float]
 
 def examine(name: str, folder: str, args: argparse.Namespace) -> Dict[str, Any]:
     """Export and build one model; return the figures."""
-    from mmyolonas.deploy import EngineOptions, build_engine, export_onnx
+    from mmyolonas.deploy import EngineOptions, build_engine
+    from mmyolonas.export import export_onnx
     model, head = build_model(name)
     shape = (1, 3, args.size, args.size)
     row: Dict[str, Any] = dict(model=name)

@@ -46,7 +46,7 @@ class Ours:
     """
 
     def __init__(self, path: str, backend: str, threads: int, images: list) -> None:
-        from mmyolonas.apis.runtime import Runtime
+        from mmyolonas.runtime.runtime import Runtime
         self.runtime = Runtime(path, backend, num_threads=threads)
         self.images = images
         self.blob = self.runtime.preprocess(images[:1])[0]
@@ -153,9 +153,9 @@ def export_ours(folder: str, args: argparse.Namespace) -> Dict[str, str]:
     from mmengine.config import Config
 
     import mmyolonas  # noqa: F401
-    from mmyolonas.deploy.config_metadata import metadata_from_config
-    from mmyolonas.deploy.export import export_onnx
     from mmyolonas.deploy.pipeline import load_model
+    from mmyolonas.export.config_metadata import metadata_from_config
+    from mmyolonas.export.export import export_onnx
     from mmyolonas.model_converters.supergradients import to_supergradients
     cfg = Config.fromfile(args.config)
     torch.manual_seed(0)
@@ -179,7 +179,7 @@ def spread_scores(model: Any, metadata: Any, images: List[Any], threshold: float
 
     import torch
 
-    from mmyolonas.deploy.numpy_ops import letterbox
+    from mmyolonas.runtime.numpy_ops import letterbox
     blob = torch.stack([torch.from_numpy(letterbox(x, metadata.preprocess)[0]) for x in images])
     with torch.no_grad():
         scores = torch.cat([x.flatten(1) for x in model.bbox_head(model.extract_feat(blob))[0]], 1)
@@ -196,7 +196,7 @@ def tail_share(path: str, threads: int, image: str, repeats: int = 20) -> Dict[s
     import numpy as np
     import onnxruntime as ort
 
-    from mmyolonas.apis.runtime import Runtime
+    from mmyolonas.runtime.runtime import Runtime
     with Runtime(path) as runtime:
         blob = runtime.preprocess([image])[0]
     options = ort.SessionOptions()

@@ -20,7 +20,9 @@ from typing import Dict, List, Tuple
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common import ROOT, timed
-from mmyolonas.utils.cli import add_cfg_options, last_checkpoint, load_config, new_parser, run_main
+from mmyolonas.utils.checkpoints import last_checkpoint
+from mmyolonas.utils.cli import add_cfg_options, new_parser, run_main
+from mmyolonas.utils.configs import load_config
 from mmyolonas.utils.files import write_json, write_text
 from mmyolonas.utils.stages import Results, Stage, StageRunner, last_metrics, run_tool
 from mmyolonas.visualization import read_log
@@ -65,7 +67,7 @@ class Context:
 
 def make_data(context: Context) -> Results:
     """Draw the images."""
-    from mmyolonas.datasets.sample_data import generate_detection_samples
+    from mmyolonas.datasets.samples.sample_data import generate_detection_samples
     args = context.args
     generate_detection_samples(str(args.data_dir), args.train_images, args.val_images)
     return dict(images=f'{args.train_images} + {args.val_images} held out')

@@ -16,7 +16,8 @@ from typing import Dict, List
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common import ROOT
-from mmyolonas.utils.cli import last_checkpoint, new_parser, run_main
+from mmyolonas.utils.checkpoints import last_checkpoint
+from mmyolonas.utils.cli import new_parser, run_main
 from mmyolonas.utils.files import write_json
 from mmyolonas.utils.stages import run_tool
 
@@ -55,7 +56,7 @@ def parse_args() -> argparse.Namespace:
 
 def pretrain(args: argparse.Namespace) -> Path:
     """Draw images and train on them; return the checkpoint."""
-    from mmyolonas.datasets.sample_data import generate_detection_samples
+    from mmyolonas.datasets.samples.sample_data import generate_detection_samples
     data, work = args.work_dir / 'shapes', args.work_dir / 'pretraining'
     generate_detection_samples(str(data), args.images, max(4, args.images // 20))
     files = {part: data.absolute() / 'annotations' / f'instances_{part}.json'

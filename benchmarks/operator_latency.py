@@ -48,8 +48,8 @@ def parse_args() -> argparse.Namespace:
 
 def architectures(args: argparse.Namespace) -> Tuple[Dict[str, dict], Dict[str, dict]]:
     """Return the architectures of the table, and the others, by name."""
-    from mmyolonas.search.space import Space
-    from mmyolonas.search.space_table import PUBLISHED
+    from mmyolonas.search.space.space import Space
+    from mmyolonas.search.space.space_table import PUBLISHED
     space = Space(args.task, [args.size])
     rng = np.random.default_rng(args.seed)
     fitted = {name: space.decode(space.published(name)) for name in PUBLISHED[args.task]}
@@ -65,8 +65,8 @@ def exported(args: argparse.Namespace, name: str, architecture: dict):
     import onnx
     from onnx import numpy_helper
 
-    from mmyolonas.search.architecture import build
-    from mmyolonas.search.operator_timing import export_network
+    from mmyolonas.search.latency.operator_timing import export_network
+    from mmyolonas.search.space.architecture import build
     path = args.out / 'graphs' / f'{args.task}-{args.size}-{args.seed}-{name}.onnx'
     if not path.exists():
         proto = export_network(build(architecture), args.size)
@@ -110,8 +110,8 @@ def whole_times(args: argparse.Namespace, networks: Dict[str, dict],
 def time_chunk(args: argparse.Namespace, networks: Dict[str, dict],
                precisions: List[str]) -> Dict[str, dict]:
     """Return the milliseconds of each run, by network and precision."""
-    from mmyolonas.quantization.sessions import measure
-    from mmyolonas.search.operator_timing import NetworkFile
+    from mmyolonas.runtime.timing import measure
+    from mmyolonas.search.latency.operator_timing import NetworkFile
     files = {}
     for name, architecture in networks.items():
         proto = exported(args, name, architecture)
@@ -134,8 +134,8 @@ def report(args: argparse.Namespace, table, networks: Dict[str, dict], times: Di
     import torch
     from scipy.stats import kendalltau, spearmanr
 
-    from mmyolonas.search.architecture import build
-    from mmyolonas.search.operators import operators
+    from mmyolonas.search.latency.operators import operators
+    from mmyolonas.search.space.architecture import build
     with torch.device('meta'):
         lists = [operators(build(networks[name]), args.size) for name in times]
     measured = np.array([np.mean(times[name][precision]) for name in times])
@@ -184,8 +184,8 @@ def plot(results: Dict[str, dict], args: argparse.Namespace, path: Path) -> None
 
 def main() -> None:
     """Measure, predict and print."""
-    from mmyolonas.search.operator_measurement import measure_table
-    from mmyolonas.search.operator_timing import TARGETS
+    from mmyolonas.search.latency.operator_measurement import measure_table
+    from mmyolonas.search.latency.operator_timing import TARGETS
     args = parse_args()
     precisions = args.precisions or list(TARGETS[args.target][:2])
     args.out.mkdir(parents=True, exist_ok=True)

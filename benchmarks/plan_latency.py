@@ -14,7 +14,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from mmyolonas.utils.cli import load_config, new_parser, run_main  # noqa: E402
+from mmyolonas.utils.cli import new_parser, run_main  # noqa: E402
+from mmyolonas.utils.configs import load_config  # noqa: E402
 from mmyolonas.utils.files import atomic_path, write_json  # noqa: E402
 
 
@@ -36,10 +37,10 @@ def make_variants(args: argparse.Namespace, folder: str):
     """Export and calibrate the model (on one random image: only times matter)."""
     import torch
 
-    from mmyolonas.deploy import export_onnx
     from mmyolonas.deploy.pipeline import load_model
+    from mmyolonas.export import export_onnx
     from mmyolonas.quantization import calibrate, fuse_model, quantise_model
-    from mmyolonas.quantization.variants import Variants
+    from mmyolonas.quantization.choice.variants import Variants
     torch.manual_seed(0)
     fused = fuse_model(load_model(load_config(args.config), args.checkpoint))
     path = os.path.join(folder, 'float.onnx')
@@ -69,8 +70,8 @@ def main() -> None:
     """Measure and print."""
     from scipy.stats import spearmanr
 
-    from mmyolonas.quantization.latency import find_boundaries, measure_latency
-    from mmyolonas.quantization.sessions import measure
+    from mmyolonas.quantization.choice.latency import find_boundaries, measure_latency
+    from mmyolonas.runtime.timing import measure
     args = parse_args()
     with tempfile.TemporaryDirectory() as folder:
         variants = make_variants(args, folder)

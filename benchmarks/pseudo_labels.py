@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-from mmyolonas.datasets.coco_checks import coco_classes, read_coco_file
+from mmyolonas.datasets.formats.coco_checks import coco_classes, read_coco_file
 from mmyolonas.evaluation.score_thresholds import match_detections
-from mmyolonas.utils.cli import add_cfg_options, load_config, new_parser, run_main
+from mmyolonas.utils.cli import add_cfg_options, new_parser, run_main
+from mmyolonas.utils.configs import load_config
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import write_json, write_text
 from mmyolonas.utils.stages import (

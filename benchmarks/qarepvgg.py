@@ -19,7 +19,8 @@ from mmengine.config import Config
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from mmyolonas.utils.cli import load_config, new_parser, run_main  # noqa: E402
+from mmyolonas.utils.cli import new_parser, run_main  # noqa: E402
+from mmyolonas.utils.configs import load_config  # noqa: E402
 from mmyolonas.utils.files import atomic_path, write_json, write_text  # noqa: E402
 from mmyolonas.utils.stages import run_tool  # noqa: E402
 
@@ -104,8 +105,8 @@ def ranges(args: argparse.Namespace, block: str, seed: int) -> List[float]:
 def score_bits(args: argparse.Namespace, block: str, seed: int) -> Dict[str, float]:
     """Return the AP with weights and activations of so many bits, by their number."""
     from mmyolonas.quantization import RangeTable, fuse_model, quantise_model
-    from mmyolonas.quantization.images import keep_samples, load_samples
-    from mmyolonas.quantization.scoring import Scorer
+    from mmyolonas.quantization.choice.scoring import Scorer
+    from mmyolonas.quantization.ranges.images import keep_samples, load_samples
     folder = args.work_dir / f'{block}_{seed}'
     file = folder / 'bits.json'
     found = json.loads(file.read_text()) if file.exists() else {}
@@ -168,7 +169,7 @@ def main() -> None:
     os.environ['PYTHONPATH'] = os.pathsep.join(
         filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
     args.work_dir = args.work_dir.absolute()
-    from mmyolonas.datasets.sample_data import generate_detection_samples
+    from mmyolonas.datasets.samples.sample_data import generate_detection_samples
     generate_detection_samples(str(args.data_dir), 400, 100)
     rows: List[Dict[str, Any]] = []
     for seed in args.seeds:

@@ -21,7 +21,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from mmyolonas.utils.cli import add_config_options, load_config, new_parser, run_main  # noqa: E402
+from mmyolonas.utils.cli import add_config_options, new_parser, run_main  # noqa: E402
+from mmyolonas.utils.configs import load_config  # noqa: E402
 from mmyolonas.utils.errors import UserError  # noqa: E402
 from mmyolonas.utils.files import atomic_path, write_json  # noqa: E402
 
@@ -90,9 +91,9 @@ def main() -> None:
 
     from mmyolonas.deploy.pipeline import load_model
     from mmyolonas.quantization import RangeTable, fuse_model, insert_qdq, quantise_model
-    from mmyolonas.quantization.images import keep_samples, load_samples
-    from mmyolonas.quantization.scoring import Scorer
-    from mmyolonas.quantization.sessions import open_file
+    from mmyolonas.quantization.choice.scoring import Scorer
+    from mmyolonas.quantization.ranges.images import keep_samples, load_samples
+    from mmyolonas.runtime.timing import open_file
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options)
     ranges = RangeTable.load(args.quantized / 'ranges.json')

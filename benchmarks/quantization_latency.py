@@ -11,11 +11,11 @@ import time
 import numpy as np
 import torch
 
-from mmyolonas.deploy import export_onnx
 from mmyolonas.deploy.pipeline import load_model
+from mmyolonas.export import export_onnx
 from mmyolonas.quantization import calibrate, fuse_model, insert_qdq, quantise_model
-from mmyolonas.quantization.sessions import RUNNERS, measure, open_file
-from mmyolonas.utils.cli import load_config
+from mmyolonas.runtime.timing import RUNNERS, measure, open_file
+from mmyolonas.utils.configs import load_config
 
 
 def parse_args() -> argparse.Namespace:

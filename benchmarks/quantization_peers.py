@@ -22,12 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from mmyolonas.utils import UserError  # noqa: E402
-from mmyolonas.utils.cli import (  # noqa: E402
-    add_config_options,
-    load_config,
-    new_parser,
-    run_main,
-)
+from mmyolonas.utils.cli import add_config_options, new_parser, run_main  # noqa: E402
+from mmyolonas.utils.configs import load_config  # noqa: E402
 from mmyolonas.utils.files import write_json, write_text  # noqa: E402
 
 #: File, and the runtimes it is meant for.
@@ -59,7 +55,7 @@ def parse_args() -> argparse.Namespace:
 
 def save_images(cfg: Any, model: Any, split: str, count: int, path: Path) -> List[Any]:
     """Write a split's network inputs as one array; return the samples."""
-    from mmyolonas.quantization.images import keep_samples, load_samples
+    from mmyolonas.quantization.ranges.images import keep_samples, load_samples
     samples = keep_samples(load_samples(cfg, model, split, count), count)
     np.save(path, np.concatenate([sample.inputs.numpy() for sample in samples]))
     return samples
@@ -124,7 +120,7 @@ def collect(args: argparse.Namespace, source: Path, judge: Any) -> Dict[str, Lis
 
 def examine(args: argparse.Namespace, runtime: str, rows: List[dict], scorer: Any) -> None:
     """Score and time the files of a runtime."""
-    from mmyolonas.quantization.sessions import measure, open_file
+    from mmyolonas.runtime.timing import measure, open_file
     runs = {}
     for row in list(rows):
         try:
@@ -159,8 +155,8 @@ def main() -> None:
     args.work_dir = args.work_dir.absolute()
     args.work_dir.mkdir(parents=True, exist_ok=True)
     from mmyolonas.deploy.pipeline import load_model
-    from mmyolonas.quantization.images import keep_samples, load_samples
-    from mmyolonas.quantization.scoring import Scorer
+    from mmyolonas.quantization.choice.scoring import Scorer
+    from mmyolonas.quantization.ranges.images import keep_samples, load_samples
     cfg = load_config(args.config, args.cfg_options)
     model = load_model(cfg, args.checkpoint)
     save_images(cfg, model, 'train', args.calib_images, args.work_dir / 'calibration.npy')

@@ -1,5 +1,5 @@
 """Estimate poses in images; see --help."""
-from mmyolonas.apis.demo import image_main
+from mmyolonas.inference.demo import image_main
 from mmyolonas.utils.cli import run_main
 
 if __name__ == '__main__':

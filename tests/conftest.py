@@ -11,6 +11,8 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
+from tests.exported_models import image, zoo  # noqa: E402, F401, fixtures of several folders
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

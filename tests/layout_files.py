@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mmyolonas.datasets.roboflow import ANNOTATIONS
+from mmyolonas.datasets.formats.roboflow import ANNOTATIONS
 from tests import tiny
 
 

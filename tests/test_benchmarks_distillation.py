@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from mmyolonas.datasets.sample_shapes import SHAPE_CLASSES
+from mmyolonas.datasets.samples.sample_shapes import SHAPE_CLASSES
 from tests import tiny
 from tests.conftest import ROOT
 

@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 
 from mmyolonas.engine.distillation import find_head
 from mmyolonas.engine.distillation.teacher import check_heads
-from mmyolonas.utils.cli import load_config
+from mmyolonas.utils.configs import load_config
 from tests.test_configs import CONFIGS, build_model, load, shrink, use_data, write_data
 
 DISTILL = sorted(p.relative_to(CONFIGS).as_posix() for p in (CONFIGS / 'distill').glob('*.py'))

@@ -32,7 +32,7 @@ def test_is_clean():
 def test_from_images_to_int8(tmp_path, monkeypatch, capsys):
     matplotlib.use('Agg')
     monkeypatch.chdir(NOTEBOOK.parent)  # as Jupyter does
-    monkeypatch.setattr('mmyolonas.apis.finetune_settings._MIN_STEPS', 10)
+    monkeypatch.setattr('mmyolonas.workflows.finetune.finetune_settings._MIN_STEPS', 10)
     settings = dict(WORK_DIR=tmp_path / 'work', EPOCHS=1, IMAGE_SIZE=64, DRAWN_IMAGES=16,
                     CALIBRATION_IMAGES=4, MODEL=write_model(tmp_path / 'narrow.py'))
     for name, value in settings.items():

@@ -7,7 +7,7 @@ from unittest import mock
 
 import pytest
 
-from mmyolonas.datasets import sample_data
+from mmyolonas.datasets.samples import sample_data
 from tests.conftest import ROOT
 
 TEXT = (ROOT / 'docs' / 'en' / 'finetune.md').read_text()

@@ -4,13 +4,13 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from mmyolonas.apis.finetune_config import write_config
-from mmyolonas.apis.finetune_settings import FinetuneOptions, choose_settings
-from mmyolonas.datasets.inspection import inspect_data
-from mmyolonas.datasets.layouts import read_layout
-from mmyolonas.datasets.sample_data import generate_detection_samples
-from mmyolonas.utils.cli import build_runner
+from mmyolonas.datasets.formats.layouts import read_layout
+from mmyolonas.datasets.inspection.report import inspect_data
+from mmyolonas.datasets.samples.sample_data import generate_detection_samples
+from mmyolonas.engine.running import build_runner
 from mmyolonas.visualization import read_log
+from mmyolonas.workflows.finetune.finetune_config import write_config
+from mmyolonas.workflows.finetune.finetune_settings import FinetuneOptions, choose_settings
 from tests import tiny
 
 EPOCHS = 3

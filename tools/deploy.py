@@ -14,13 +14,9 @@ from mmyolonas.deploy.pipeline import (
     export_checkpoint,
 )
 from mmyolonas.deploy.tool_support import deploy_errors
-from mmyolonas.utils.cli import (
-    add_cfg_options,
-    check_checkpoint,
-    load_config,
-    new_parser,
-    run_main,
-)
+from mmyolonas.utils.checkpoints import check_checkpoint
+from mmyolonas.utils.cli import add_cfg_options, new_parser, run_main
+from mmyolonas.utils.configs import load_config
 from mmyolonas.utils.errors import UserError
 
 EXAMPLES = '''examples:
@@ -59,8 +55,8 @@ def parse_args():
 
 def draw(report: DeployReport, images: List[str], args: Any) -> Optional[List[str]]:
     """Write pictures of what the exported file finds; None where it cannot run here."""
-    from mmyolonas.apis.runtime import Runtime
-    from mmyolonas.deploy.drawing import save_picture
+    from mmyolonas.runtime.drawing import save_picture
+    from mmyolonas.runtime.runtime import Runtime
     if report.metadata is None:
         print('the file has no description of ours, so no picture is drawn.')
         return None

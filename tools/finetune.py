@@ -11,11 +11,11 @@ interrupted, the same command goes on. Nothing is downloaded.
 """
 from pathlib import Path
 
-from mmyolonas.apis.finetune_settings import FinetuneOptions
-from mmyolonas.apis.finetuning import Finetuning, finetune
-from mmyolonas.datasets.layouts import FORMATS
+from mmyolonas.datasets.formats.layouts import FORMATS
 from mmyolonas.utils.cli import new_parser, run_main
 from mmyolonas.utils.errors import UserError
+from mmyolonas.workflows.finetune.finetune_settings import FinetuneOptions
+from mmyolonas.workflows.finetune.finetuning import Finetuning, finetune
 
 EXAMPLES = '''examples:
   python tools/finetune.py data/bccd

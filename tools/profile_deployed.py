@@ -11,9 +11,9 @@ from typing import Dict, List, Sequence
 
 import numpy as np
 
-from mmyolonas.apis.runtime import Runtime
-from mmyolonas.deploy.numpy_ops import read_image
 from mmyolonas.deploy.tool_support import deploy_errors
+from mmyolonas.runtime.numpy_ops import read_image
+from mmyolonas.runtime.runtime import Runtime
 from mmyolonas.utils.cli import new_parser, run_main
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import write_text

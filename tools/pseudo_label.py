@@ -15,10 +15,14 @@ import argparse
 from pathlib import Path
 from typing import Dict, List, Optional
 
-from mmyolonas.apis.pseudo_labels import PseudoLabeller, PseudoLabelOptions, PseudoLabelReport
-from mmyolonas.apis.sources import find_images
 from mmyolonas.utils.cli import add_config_options, new_parser, run_main
 from mmyolonas.utils.errors import UserError
+from mmyolonas.utils.images import find_images
+from mmyolonas.workflows.pseudo_labels.pseudo_labels import (
+    PseudoLabeller,
+    PseudoLabelOptions,
+    PseudoLabelReport,
+)
 
 EXAMPLES = '''examples:
   python tools/pseudo_label.py configs/yolonas/yolonas_l_coco.py yolonas_l.pth \\

@@ -14,7 +14,8 @@ suppression behind them with
 import os
 import time
 
-from mmyolonas.utils.cli import add_config_options, load_config, new_parser, run_main
+from mmyolonas.utils.cli import add_config_options, new_parser, run_main
+from mmyolonas.utils.configs import load_config
 from mmyolonas.utils.errors import UserError
 
 EXAMPLES = '''examples:
@@ -80,7 +81,7 @@ def load_float(args, cfg):
 def find_ranges(args, cfg, model, fused):
     """Return the ranges: from a file, or by calibration."""
     from mmyolonas.quantization import RangeTable, calibrate, quantise_model
-    from mmyolonas.quantization.images import load_samples
+    from mmyolonas.quantization.ranges.images import load_samples
     if args.ranges:
         return RangeTable.load(args.ranges)
     images = (sample.inputs for sample in load_samples(
@@ -90,7 +91,7 @@ def find_ranges(args, cfg, model, fused):
 
 def export_float(args, cfg, fused, size) -> str:
     """Write the fused model as ONNX, without NMS."""
-    from mmyolonas.deploy import export_onnx, metadata_from_config
+    from mmyolonas.export import export_onnx, metadata_from_config
     path = os.path.join(args.work_dir, 'float.onnx')
     try:
         metadata = metadata_from_config(cfg)
@@ -103,8 +104,8 @@ def export_float(args, cfg, fused, size) -> str:
 
 def make_scorer(cfg, model, split, num_images):
     """Return the scorer of a split's images, or None for no images."""
-    from mmyolonas.quantization.images import keep_samples, load_samples
-    from mmyolonas.quantization.scoring import Scorer
+    from mmyolonas.quantization.choice.scoring import Scorer
+    from mmyolonas.quantization.ranges.images import keep_samples, load_samples
     if num_images == 0:
         return None
     samples = keep_samples(load_samples(cfg, model, split, num_images), num_images)
@@ -120,7 +121,7 @@ def make_judge(args, cfg, model):
 
 def prepare(args, cfg):
     """Return the workflow of a checkpoint: exported, calibrated, with its scorer."""
-    from mmyolonas.quantization.images import load_samples
+    from mmyolonas.quantization.ranges.images import load_samples
     from mmyolonas.quantization.workflow import Workflow
     if args.method == 'qat':
         from mmyolonas.quantization.qat import load_qat
@@ -149,9 +150,9 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options)
     os.makedirs(args.work_dir, exist_ok=True)
-    from mmyolonas.quantization.plan import Plan
-    from mmyolonas.quantization.plots import plot_report, plot_sensitivity
-    from mmyolonas.quantization.sensitivity import Sensitivity
+    from mmyolonas.quantization.choice.plan import Plan
+    from mmyolonas.quantization.choice.plots import plot_report, plot_sensitivity
+    from mmyolonas.quantization.choice.sensitivity import Sensitivity
     plan = Plan.load(args.plan) if args.plan else None
     workflow = prepare(args, cfg)
     workflow.full()

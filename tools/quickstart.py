@@ -13,7 +13,8 @@ from typing import List
 import cv2
 import numpy as np
 
-from mmyolonas.utils.cli import add_cfg_options, last_checkpoint, new_parser, run_main
+from mmyolonas.utils.checkpoints import last_checkpoint
+from mmyolonas.utils.cli import add_cfg_options, new_parser, run_main
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import atomic_path
 from mmyolonas.utils.stages import Results, Stage, StageRunner, last_metrics, run_tool
@@ -84,7 +85,7 @@ class Context:
 
 def make_data(context: Context) -> Results:
     """Draw the sample images."""
-    from mmyolonas.datasets.sample_data import generate_detection_samples
+    from mmyolonas.datasets.samples.sample_data import generate_detection_samples
     generate_detection_samples(str(context.data_dir), context.num_train, context.num_val)
     return dict(images=f'{context.num_train} + {context.num_val} held out',
                 folder=context.data_dir)
@@ -113,9 +114,9 @@ def evaluate(context: Context) -> Results:
 
 def draw(context: Context) -> Results:
     """Draw ground truth beside predictions."""
-    from mmyolonas.apis.inference import InferenceOptions, Predictor
-    from mmyolonas.apis.sources import read_image
-    from mmyolonas.utils.cli import load_config
+    from mmyolonas.inference.inference import InferenceOptions, Predictor
+    from mmyolonas.utils.configs import load_config
+    from mmyolonas.utils.images import read_image
     from mmyolonas.visualization import draw_boxes, make_grid
     cfg = load_config(str(context.config))
     predictor = Predictor(cfg, str(context.checkpoint()), InferenceOptions(score_thr=0.4))
@@ -144,9 +145,9 @@ def export(context: Context) -> Results:
     import torch
 
     from mmyolonas.apis import Runtime
-    from mmyolonas.deploy.latency import network_latency
     from mmyolonas.deploy.pipeline import load_model
-    from mmyolonas.utils.cli import load_config
+    from mmyolonas.runtime.latency import network_latency
+    from mmyolonas.utils.configs import load_config
     folder, checkpoint = context.work_dir / 'deployed', str(context.checkpoint())
     settings, image = DEPLOY_CONFIG, context.an_image()
     run_tool(

@@ -14,7 +14,8 @@ from typing import List
 import cv2
 import numpy as np
 
-from mmyolonas.utils.cli import add_cfg_options, last_checkpoint, new_parser, run_main
+from mmyolonas.utils.checkpoints import last_checkpoint
+from mmyolonas.utils.cli import add_cfg_options, new_parser, run_main
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import atomic_path
 from mmyolonas.utils.stages import Results, Stage, StageRunner, last_metrics, run_tool
@@ -80,7 +81,7 @@ class Context:
 
 def make_data(context: Context) -> Results:
     """Draw the sample images."""
-    from mmyolonas.datasets.sample_data import generate_pose_samples
+    from mmyolonas.datasets.samples.sample_data import generate_pose_samples
     generate_pose_samples(str(context.data_dir), context.num_train, context.num_val)
     return dict(images=f'{context.num_train} + {context.num_val} held out',
                 folder=context.data_dir)
@@ -108,9 +109,9 @@ def evaluate(context: Context) -> Results:
 
 def draw(context: Context) -> Results:
     """Draw ground truth beside predictions."""
-    from mmyolonas.apis.inference import InferenceOptions, Predictor
-    from mmyolonas.apis.sources import read_image
-    from mmyolonas.utils.cli import load_config
+    from mmyolonas.inference.inference import InferenceOptions, Predictor
+    from mmyolonas.utils.configs import load_config
+    from mmyolonas.utils.images import read_image
     from mmyolonas.visualization import make_grid
     from mmyolonas.visualization.drawing import draw_poses
     predictor = Predictor(load_config(str(context.config)), str(context.checkpoint()),

@@ -14,10 +14,10 @@ import argparse
 from pathlib import Path
 from typing import List, Tuple
 
-from mmyolonas.apis.rf100_run import RF100Options, run_all
-from mmyolonas.datasets.rf100_folders import find_datasets, shard_of
 from mmyolonas.utils.cli import new_parser, run_main
 from mmyolonas.utils.errors import UserError
+from mmyolonas.workflows.rf100.rf100_folders import find_datasets, shard_of
+from mmyolonas.workflows.rf100.rf100_run import RF100Options, run_all
 
 EXAMPLES = '''examples:
   python tools/rf100.py run --root data/rf100 --model s --pretrained yolonas_s_coco.pth
@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
 
 def report(args: argparse.Namespace) -> int:
     """Write the report."""
-    from mmyolonas.apis.rf100_report import read_report, report_text, write_report
+    from mmyolonas.workflows.rf100.rf100_report import read_report, report_text, write_report
     found = read_report(args.work_dir)
     files = write_report(found, args.out or args.work_dir)
     print(report_text(found))
@@ -126,7 +126,7 @@ def report(args: argparse.Namespace) -> int:
 
 def sweep(args: argparse.Namespace) -> int:
     """Choose hyper-parameters."""
-    from mmyolonas.apis.rf100_sweep import choose_subset, run_sweep, sweep_text
+    from mmyolonas.workflows.rf100.rf100_sweep import choose_subset, run_sweep, sweep_text
     options = options_of(args, 'rf100_sweep')
     names = choose_subset(find_datasets(args.root, args.datasets), args.count, args.subset_seed)
     points = run_sweep(names, options, dict(lr=args.lr, wd=args.wd, ema=args.ema))

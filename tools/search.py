@@ -150,10 +150,10 @@ STEPS = dict(latency=_add_latency, train=_add_train, rungs=_add_rungs, search=_a
 # ------------------------------------------------------------------------ commands
 def space_command(args: argparse.Namespace) -> None:
     """Count the space and show architectures."""
-    from mmyolonas.search.encoding import describe
-    from mmyolonas.search.frontier import model_config_text
-    from mmyolonas.search.space import Space
-    from mmyolonas.search.space_table import INPUT_SIZES, PUBLISHED
+    from mmyolonas.search.space.encoding import describe
+    from mmyolonas.search.space.space import Space
+    from mmyolonas.search.space.space_table import INPUT_SIZES, PUBLISHED
+    from mmyolonas.search.study.frontier import model_config_text
     from mmyolonas.utils.files import write_text
     space = Space(args.task, args.input_sizes or INPUT_SIZES)
     for gene in space.genes:
@@ -177,7 +177,7 @@ def open_project(args: argparse.Namespace):
                            seed=args.sample_seed)
     if not hasattr(args, 'target'):
         return project, None
-    from mmyolonas.search.operator_timing import TARGETS
+    from mmyolonas.search.latency.operator_timing import TARGETS
     if args.target not in TARGETS:
         raise UserError(f'unknown target {args.target!r}; choose one of {", ".join(TARGETS)}.')
     return project, Target(args.target, args.precision, args.threads, args.table)
@@ -185,7 +185,7 @@ def open_project(args: argparse.Namespace):
 
 def latency_command(args: argparse.Namespace) -> None:
     """Measure the target's operators."""
-    from mmyolonas.search.operator_timing import TARGETS
+    from mmyolonas.search.latency.operator_timing import TARGETS
     from mmyolonas.search.preparation import measure_operators, table_path
     project, target = open_project(args)
     precisions = args.precisions or list(dict.fromkeys(
@@ -227,9 +227,9 @@ def rungs_command(args: argparse.Namespace) -> None:
 
 def search_command(args: argparse.Namespace):
     """Search; return the result."""
-    from mmyolonas.search.comparison import SearchPlan, search
-    from mmyolonas.search.handover import hand_over
     from mmyolonas.search.preparation import climb
+    from mmyolonas.search.report.comparison import SearchPlan, search
+    from mmyolonas.search.report.handover import hand_over
     project, target = open_project(args)
     ladder = climb(project, args.scores)
     names = ('accuracy', 'latency', 'memory')[:3 if args.memory else 2]
@@ -247,7 +247,7 @@ def search_command(args: argparse.Namespace):
 
 def verify_command(args: argparse.Namespace) -> bool:
     """Train and time; return whether all wanted trainings are done."""
-    from mmyolonas.search.handover import (
+    from mmyolonas.search.report.handover import (
         candidates,
         dominating,
         hand_over_trained,
@@ -255,8 +255,8 @@ def verify_command(args: argparse.Namespace) -> bool:
         train_chosen,
         verify,
     )
-    from mmyolonas.search.plots import plot_points
-    from mmyolonas.search.report import verified_text
+    from mmyolonas.search.report.plots import plot_points
+    from mmyolonas.search.report.report import verified_text
     project, target = open_project(args)
     result = read_result(project, target)
     found = candidates(project, target, result, args.points)
@@ -281,7 +281,7 @@ def verify_command(args: argparse.Namespace) -> bool:
 
 def report_command(args: argparse.Namespace) -> None:
     """Write the report."""
-    from mmyolonas.search.report import write_report
+    from mmyolonas.search.report.report import write_report
     project, target = open_project(args)
     print(write_report(project, target))
 

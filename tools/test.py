@@ -1,18 +1,12 @@
 """Evaluate a checkpoint on the test set of a config."""
 from mmengine.config import Config
 
+from mmyolonas.engine.data_check import check_data
+from mmyolonas.engine.running import build_runner, prepare_run
 from mmyolonas.utils.building import switch_to_deploy
-from mmyolonas.utils.cli import (
-    add_config_options,
-    add_run_options,
-    build_runner,
-    check_checkpoint,
-    load_config,
-    new_parser,
-    prepare_run,
-    run_main,
-)
-from mmyolonas.utils.data_check import check_data
+from mmyolonas.utils.checkpoints import check_checkpoint
+from mmyolonas.utils.cli import add_config_options, add_run_options, new_parser, run_main
+from mmyolonas.utils.configs import load_config
 from mmyolonas.utils.errors import UserError
 
 EXAMPLES = '''examples:

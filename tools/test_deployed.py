@@ -9,14 +9,10 @@ from typing import Any, Dict, List, Optional
 from mmengine.config import Config
 
 from mmyolonas.deploy.tool_support import deploy_errors
-from mmyolonas.utils.cli import (
-    add_cfg_options,
-    check_checkpoint,
-    load_config,
-    new_parser,
-    run_main,
-)
-from mmyolonas.utils.data_check import check_data
+from mmyolonas.engine.data_check import check_data
+from mmyolonas.utils.checkpoints import check_checkpoint
+from mmyolonas.utils.cli import add_cfg_options, new_parser, run_main
+from mmyolonas.utils.configs import load_config
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import write_text
 
@@ -90,7 +86,7 @@ def main() -> None:
     if 'codebase_config' not in deploy_cfg:
         raise UserError(f'{args.deploy_cfg} is no deploy config; choose one of configs/deploy.')
     with deploy_errors():
-        from mmyolonas.deploy._optional import require
+        from mmyolonas.utils.optional import require
         require('mmdeploy', 'Evaluating an exported file')
         results = run_all(args, deploy_cfg, model_cfg)
     print(table(results))

@@ -1,17 +1,14 @@
 """Train a detector or a pose estimator."""
-from mmyolonas.utils.cli import (
-    add_config_options,
-    add_run_options,
+from mmyolonas.engine.data_check import check_data
+from mmyolonas.engine.running import (
     apply_amp,
     apply_auto_scale_lr,
     apply_resume,
     build_runner,
-    load_config,
-    new_parser,
     prepare_run,
-    run_main,
 )
-from mmyolonas.utils.data_check import check_data
+from mmyolonas.utils.cli import add_config_options, add_run_options, new_parser, run_main
+from mmyolonas.utils.configs import load_config
 
 EXAMPLES = '''examples:
   python tools/train.py configs/yolonas/yolonas_s_coco.py

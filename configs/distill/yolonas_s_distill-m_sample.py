@@ -1,5 +1,5 @@
 # Distillation that runs on a CPU: yolonas_s_sample.py with a teacher.
-#   python -m mmyolonas.datasets.sample_data detection data/sample_shapes
+#   python -m mmyolonas.datasets.samples.sample_data detection data/sample_shapes
 #   python tools/train.py configs/distill/yolonas_m_sample.py
 #   python tools/train.py configs/distill/yolonas_s_distill-m_sample.py
 _base_ = '../yolonas/yolonas_s_sample.py'

@@ -1,6 +1,6 @@
 # The shared recipe of the architecture search on generated images: 96 steps, a good minute
 # for each network on one CPU core. The search overrides architecture, input size and seed.
-#   python -m mmyolonas.datasets.sample_data detection data/search_shapes \
+#   python -m mmyolonas.datasets.samples.sample_data detection data/search_shapes \
 #       --size 128 --num-train 384 --num-val 128
 _base_ = '../yolonas/yolonas_s_sample.py'
 

@@ -1,6 +1,6 @@
 # YOLO-NAS-S from scratch on generated images of textured shapes, in minutes on
 # two CPU cores; the data set of `make quickstart`:
-#   python -m mmyolonas.datasets.sample_data detection data/sample_shapes
+#   python -m mmyolonas.datasets.samples.sample_data detection data/sample_shapes
 _base_ = [
     '../_base_/models/yolonas_s.py',
     '../_base_/datasets/coco_detection.py',

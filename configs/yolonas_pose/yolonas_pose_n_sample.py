@@ -1,6 +1,6 @@
 # Generated figures with the 17 key points of COCO, from scratch, small enough
 # for a CPU; the data set of `make quickstart-pose`:
-#   python -m mmyolonas.datasets.sample_data pose data/sample_figures
+#   python -m mmyolonas.datasets.samples.sample_data pose data/sample_figures
 _base_ = [
     '../_base_/models/yolonas_pose.py',
     '../_base_/datasets/pose_small.py',

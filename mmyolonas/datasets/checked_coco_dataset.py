@@ -8,9 +8,7 @@ from mmdet.datasets import CocoDataset
 from mmengine.fileio import get_local_path
 from mmengine.logging import print_log
 
-from mmyolonas.registry import DATASETS
-
-from .coco_checks import (
+from mmyolonas.datasets.formats.coco_checks import (
     CategoryMap,
     box_array,
     clean_boxes,
@@ -18,8 +16,13 @@ from .coco_checks import (
     read_coco_file,
     shorten,
 )
-from .data_error import DataError
-from .image_checks import image_problem, is_cut_short, opencv_accepts_cut_files
+from mmyolonas.registry import DATASETS
+from mmyolonas.utils.data_error import DataError
+from mmyolonas.utils.image_checks import (
+    image_problem,
+    is_cut_short,
+    opencv_accepts_cut_files,
+)
 
 
 @DATASETS.register_module()

@@ -2,9 +2,9 @@
 from typing import Any, Dict, List, Union
 
 from mmyolonas.registry import DATASETS
+from mmyolonas.utils.data_error import DataError
 
 from .checked_coco_dataset import CheckedCocoDataset
-from .data_error import DataError
 
 
 @DATASETS.register_module()

@@ -3,8 +3,8 @@ import os
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, Tuple
 
-from mmyolonas.deploy.config_metadata import metadata_from_config, test_pipeline
-from mmyolonas.deploy.metadata import ModelMetadata
+from mmyolonas.export.config_metadata import metadata_from_config, test_pipeline
+from mmyolonas.export.metadata import ModelMetadata
 
 OURS = 'mmyolonas'
 
@@ -18,7 +18,7 @@ class DeployReport:
         model (str): File the backend loads.
         backend (str): Runtime.
         errors (dict[str, float]): Differences from PyTorch; see
-            :class:`mmyolonas.deploy.export.ExportReport`.
+            :class:`mmyolonas.export.export.ExportReport`.
         metadata (ModelMetadata, optional): Description stored in the file.
         files (list[str]): Everything else that was written.
     """
@@ -65,7 +65,7 @@ def load_model(model_cfg: Any, checkpoint: Optional[str]) -> Any:
 def _register_host(scope: str) -> None:
     """Register what the host package of a scope has."""
     if scope == 'mmpose':
-        from mmyolonas.deploy._optional import require
+        from mmyolonas.utils.optional import require
         require('mmpose', 'A pose config')
         from mmpose.utils import register_all_modules
     elif scope == 'mmdet':
@@ -108,7 +108,7 @@ def export_checkpoint(deploy_cfg: Any, model_cfg: Any, checkpoint: Optional[str]
     path = os.path.join(work_dir, deploy_cfg.onnx_config.save_file)
     if deploy_cfg.codebase_config.type != OURS:
         return _export_with_mmdeploy(deploy_cfg, model_cfg, checkpoint, work_dir, image)
-    from mmyolonas.deploy.export import export_onnx
+    from mmyolonas.export.export import export_onnx
     metadata = metadata_from_config(model_cfg, deploy_cfg)
     shape, dynamic = export_settings(deploy_cfg, metadata)
     model, quantize = load_model(model_cfg, checkpoint), deploy_cfg.get('quantize')
@@ -130,7 +130,7 @@ def _export_with_mmdeploy(deploy_cfg: Any, model_cfg: Any, checkpoint: Optional[
                           work_dir: str, image: Optional[str]) -> DeployReport:
     """Trace with mmdeploy's own rewriters, on copies of the configs."""
     from mmyolonas import compat
-    from mmyolonas.deploy._optional import require
+    from mmyolonas.utils.optional import require
     compat.export_with_torchscript()
     require('mmdeploy', 'The base line')
     from mmdeploy.apis import torch2onnx
@@ -162,8 +162,8 @@ def complete_file(deploy_cfg: Any, model_cfg: Any, onnx_path: str, work_dir: str
         FileNotFoundError: No such file.
         ValueError: The file does not fit the config.
     """
-    from mmyolonas.deploy.completion import complete_onnx
-    from mmyolonas.deploy.onnx_passes import get_metadata
+    from mmyolonas.export.completion import complete_onnx
+    from mmyolonas.export.onnx_passes import get_metadata
     described = get_metadata(onnx_path)
     if deploy_cfg.codebase_config.type != OURS or described.postprocess.nms != 'none':
         return DeployReport(onnx_path, onnx_path, 'onnxruntime', metadata=described)
@@ -190,7 +190,7 @@ def convert(deploy_cfg: Any, onnx_path: str, work_dir: str) -> DeployReport:
     if config.type == 'onnxruntime':
         return DeployReport(onnx_path, onnx_path, 'onnxruntime')
     if config.type == 'openvino':
-        from mmyolonas.deploy.openvino_ir import convert_openvino
+        from mmyolonas.runtime.openvino_ir import convert_openvino
         path = convert_openvino(onnx_path, f'{stem}.xml', config.get('fp16', False))
         return DeployReport(onnx_path, path, 'openvino', files=[f'{stem}.bin'])
     if config.type == 'tensorrt':
@@ -209,8 +209,8 @@ def engine_options(config: Any, onnx_path: str) -> Any:
     ``model_inputs`` is mmdeploy's way to give the shapes; ``batch`` gives the
     batch sizes and takes the rest from the file.
     """
-    from mmyolonas.deploy.onnx_passes import load_onnx
     from mmyolonas.deploy.tensorrt_builder import EngineOptions
+    from mmyolonas.export.onnx_passes import load_onnx
     common = config.get('common_config', {})
     half, quantised = common.get('fp16_mode', False), common.get('int8_mode', False)
     precision = {(False, False): 'fp32', (True, False): 'fp16', (False, True): 'int8',
@@ -244,7 +244,7 @@ def dump_sdk_info(deploy_cfg: Any, model_cfg: Any, work_dir: str, checkpoint: st
     Raises:
         ValueError: The task or the NMS flavour is not one the SDK serves.
     """
-    from mmyolonas.deploy._optional import require
+    from mmyolonas.utils.optional import require
     require('mmdeploy', 'The description for the SDK')
     if 'head' in model_cfg.model:
         raise ValueError("mmdeploy's SDK cannot serve one-stage pose; leave --dump-info out and "

@@ -6,10 +6,10 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import Any, Dict, List, Optional, Sequence
 
-from mmyolonas.deploy._optional import require
-from mmyolonas.deploy.atomic import atomic_path
-from mmyolonas.deploy.precision import convert_fp16, count_quantizers, float_nodes
-from mmyolonas.deploy.tensorrt_api import TensorRTApi
+from mmyolonas.export.precision import convert_fp16, count_quantizers, float_nodes
+from mmyolonas.runtime.tensorrt_api import TensorRTApi
+from mmyolonas.utils.files import atomic_path
+from mmyolonas.utils.optional import require
 
 PRECISIONS = ('fp32', 'fp16', 'int8', 'int8_fp16')
 

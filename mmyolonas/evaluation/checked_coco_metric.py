@@ -5,7 +5,7 @@ from typing import Dict
 
 from mmdet.evaluation import CocoMetric
 
-from mmyolonas.datasets.coco_checks import map_categories
+from mmyolonas.datasets.formats.coco_checks import map_categories
 from mmyolonas.evaluation.ground_truth import complete_annotations
 from mmyolonas.registry import METRICS
 

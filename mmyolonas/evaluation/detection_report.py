@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 
-from mmyolonas.datasets.box_table import BoxTable
+from mmyolonas.datasets.inspection.box_table import BoxTable
 
 from .mistakes import Mistake, confusion_and_mistakes
 from .score_thresholds import MatchedScores, as_coco, match_detections

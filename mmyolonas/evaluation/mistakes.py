@@ -5,7 +5,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from mmyolonas.datasets.box_table import BoxTable
+from mmyolonas.datasets.inspection.box_table import BoxTable
 
 
 @dataclass

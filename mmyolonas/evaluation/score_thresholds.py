@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 
-from mmyolonas.datasets.coco_checks import map_categories
+from mmyolonas.datasets.formats.coco_checks import map_categories
 
 
 @dataclass

@@ -4,11 +4,11 @@ from typing import Any, Dict, Optional
 import onnx
 from torch import nn
 
-from mmyolonas.quantization.calibration import calibrate
-from mmyolonas.quantization.images import load_samples
-from mmyolonas.quantization.plan import Plan
-from mmyolonas.quantization.qdq import QdqWriter, insert_qdq, spelling_of
-from mmyolonas.quantization.quantizers import quantise_model
+from mmyolonas.quantization.choice.plan import Plan
+from mmyolonas.quantization.graph.qdq import QdqWriter, insert_qdq, spelling_of
+from mmyolonas.quantization.ranges.calibration import calibrate
+from mmyolonas.quantization.ranges.images import load_samples
+from mmyolonas.quantization.ranges.quantizers import quantise_model
 from mmyolonas.quantization.table import RangeTable
 from mmyolonas.utils import UserError, atomic_path
 

@@ -17,7 +17,7 @@ class RangeTable:
 
     Args:
         activations (dict[str, float]): Largest absolute value of each tensor
-            class (:mod:`mmyolonas.quantization.dataflow`) that is represented.
+            class (:mod:`mmyolonas.quantization.graph.dataflow`) that is represented.
         weights (dict[str, list[float]]): Largest absolute weight of each output
             channel of each layer.
         method (str): How the activations' ranges were found.

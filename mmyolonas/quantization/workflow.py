@@ -7,15 +7,15 @@ from typing import Dict, List, Optional, Tuple
 import numpy as np
 import onnx
 
-from mmyolonas.quantization.choice import Choice, ChoiceProblem
-from mmyolonas.quantization.latency import LatencyTable, find_boundaries, measure_latency
-from mmyolonas.quantization.plan import Plan, PlanEntry, full_plan
-from mmyolonas.quantization.qdq import insert_qdq
-from mmyolonas.quantization.scoring import Score, Scorer
-from mmyolonas.quantization.sensitivity import Sensitivity, SensitivityAnalysis
-from mmyolonas.quantization.sessions import RUNNERS, measure, open_file
+from mmyolonas.quantization.choice.latency import LatencyTable, find_boundaries, measure_latency
+from mmyolonas.quantization.choice.plan import Plan, PlanEntry, full_plan
+from mmyolonas.quantization.choice.problem import Choice, ChoiceProblem
+from mmyolonas.quantization.choice.scoring import Score, Scorer
+from mmyolonas.quantization.choice.sensitivity import Sensitivity, SensitivityAnalysis
+from mmyolonas.quantization.choice.variants import Variants
+from mmyolonas.quantization.graph.qdq import insert_qdq
 from mmyolonas.quantization.table import RangeTable
-from mmyolonas.quantization.variants import Variants
+from mmyolonas.runtime.timing import RUNNERS, measure, open_file
 from mmyolonas.utils import UserError, atomic_path, write_json
 
 #: How often a plan that misses its budget is tightened.

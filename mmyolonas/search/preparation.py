@@ -5,18 +5,18 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from mmyolonas.search.architecture import build
-from mmyolonas.search.encoding import Genome
-from mmyolonas.search.evaluation import Predictor, structure
-from mmyolonas.search.operator_measurement import measure_table
-from mmyolonas.search.operator_table import OperatorTable
-from mmyolonas.search.plots import plot_rungs
+from mmyolonas.search.accuracy.evaluation import Predictor, structure
+from mmyolonas.search.accuracy.rungs import Ladder, ScoreKeeper, judge, kendall
+from mmyolonas.search.accuracy.scores import SCORES
+from mmyolonas.search.accuracy.short_training import ShortTrainings, Training
+from mmyolonas.search.accuracy.surrogate import Surrogate
+from mmyolonas.search.latency.operator_measurement import measure_table
+from mmyolonas.search.latency.operator_table import OperatorTable
 from mmyolonas.search.project import Project
-from mmyolonas.search.rungs import Ladder, ScoreKeeper, judge, kendall
-from mmyolonas.search.scores import SCORES
-from mmyolonas.search.short_training import ShortTrainings, Training
-from mmyolonas.search.space import genome_key
-from mmyolonas.search.surrogate import Surrogate
+from mmyolonas.search.report.plots import plot_rungs
+from mmyolonas.search.space.architecture import build
+from mmyolonas.search.space.encoding import Genome
+from mmyolonas.search.space.space import genome_key
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import write_json, write_text
 

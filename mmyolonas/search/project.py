@@ -6,12 +6,12 @@ from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 
-from mmyolonas.search.encoding import Genome
-from mmyolonas.search.evaluation import structure
-from mmyolonas.search.recipe import Recipe
-from mmyolonas.search.short_training import Task, Training, TrainingLog
-from mmyolonas.search.space import Space
-from mmyolonas.search.space_table import INPUT_SIZES, PUBLISHED
+from mmyolonas.search.accuracy.evaluation import structure
+from mmyolonas.search.accuracy.recipe import Recipe
+from mmyolonas.search.accuracy.short_training import Task, Training, TrainingLog
+from mmyolonas.search.space.encoding import Genome
+from mmyolonas.search.space.space import Space
+from mmyolonas.search.space.space_table import INPUT_SIZES, PUBLISHED
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import PathLike, write_json
 from mmyolonas.utils.progress import track

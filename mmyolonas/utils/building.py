@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from mmyolonas.utils.checkpoint_match import check_match, match_state, state_of
-from mmyolonas.utils.cli import check_checkpoint
+from mmyolonas.utils.checkpoints import check_checkpoint
 from mmyolonas.utils.errors import UserError
 
 

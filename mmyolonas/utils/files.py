@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator, Union
 
-from mmyolonas.utils.errors import FullDiskError
+from mmyolonas.utils.errors import FullDiskError, UserError
 
 PathLike = Union[str, Path]
 
@@ -43,11 +43,21 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
 
     Yields:
         Path: Where to write.
+
+    Raises:
+        UserError: The folder cannot be created or written to.
+        OSError: There is no room; see :func:`explain_full_disk`.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(
-        prefix=f'.{path.stem}.', suffix=f'.part{path.suffix}', dir=path.parent)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            prefix=f'.{path.stem}.', suffix=f'.part{path.suffix}', dir=path.parent)
+    except OSError as error:
+        if is_full_disk(error):
+            raise
+        raise UserError(f'cannot write {path}: {error.strerror}. Choose a folder you may write '
+                        'to.') from error
     os.close(handle)
     temporary = Path(name)
     try:

@@ -112,7 +112,7 @@ def _value(node: ast.expr) -> Any:
 
 
 def _dict_call(node: ast.Call) -> Dict[str, Any]:
-    """Return the value of ``dict(key=value)``, or of ``dict({key: value})`` as mmengine writes it."""
+    """Return the value of ``dict(key=value)`` or ``dict({key: value})``; mmengine writes both."""
     if not (isinstance(node.func, ast.Name) and node.func.id == 'dict') or len(node.args) > 1:
         raise ValueError(f'line {node.lineno} calls a function')
     first = _value(node.args[0]) if node.args else {}

@@ -13,7 +13,7 @@ from .grid import make_grid
 from .palette import make_palette
 
 if TYPE_CHECKING:
-    from mmyolonas.datasets.inspection import DataReport, SplitReport
+    from mmyolonas.datasets.inspection.records import DataReport, SplitReport
 
 _MAX_BARS = 40
 _GRID = 12  # images in a grid
@@ -153,5 +153,5 @@ def _alike(report: 'DataReport') -> Tuple[List[np.ndarray], List[str]]:
 
 
 def _read(part: 'SplitReport', index: int) -> np.ndarray:
-    from mmyolonas.apis.sources import read_image
+    from mmyolonas.utils.images import read_image
     return read_image(part.scanned[index].path)

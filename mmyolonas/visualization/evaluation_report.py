@@ -12,8 +12,8 @@ from .grid import make_grid
 from .palette import make_palette
 
 if TYPE_CHECKING:
-    from mmyolonas.datasets.box_table import BoxTable
-    from mmyolonas.datasets.coco_split import CocoSplit
+    from mmyolonas.datasets.formats.coco_split import CocoSplit
+    from mmyolonas.datasets.inspection.box_table import BoxTable
     from mmyolonas.evaluation.detection_report import DetectionReport
     from mmyolonas.evaluation.mistakes import Mistake
 
@@ -133,7 +133,7 @@ def _save(figure, path: Path) -> Path:
 
 def _draw_predictions(report, split, table, detections, classes, path: Path) -> Path:
     """Draw labels beside predictions for images spread over the part."""
-    from mmyolonas.apis.sources import read_image
+    from mmyolonas.utils.images import read_image
     palette = make_palette(len(classes))
     count = len(split.data['images'])
     pictures, titles = [], []
@@ -153,7 +153,7 @@ def _draw_predictions(report, split, table, detections, classes, path: Path) -> 
 
 def _mistake(mistake: 'Mistake', split, table, classes: Sequence[str]) -> np.ndarray:
     """Return the surroundings of a mistake: labels in green, the mistake in red."""
-    from mmyolonas.apis.sources import read_image
+    from mmyolonas.utils.images import read_image
     image = read_image(split.paths[mistake.image])
     x1, y1, x2, y2 = mistake.box
     half = max(24., 1.2 * max(x2 - x1, y2 - y1))

@@ -10,7 +10,8 @@ from mmdet.datasets import CocoDataset
 from mmengine.logging import MMLogger
 from torch.utils.data import DataLoader
 
-from mmyolonas.datasets import CheckedCocoDataset, DataError, image_checks
+from mmyolonas.datasets import CheckedCocoDataset, DataError
+from mmyolonas.utils import image_checks
 
 from .coco_files import CLASSES, coco_dict, write_coco, write_image
 

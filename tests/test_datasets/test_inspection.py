@@ -5,12 +5,12 @@ import cv2
 import numpy as np
 import pytest
 
-from mmyolonas.datasets.data_error import DataError
-from mmyolonas.datasets.image_scan import scan_image, scan_images, similar_groups
-from mmyolonas.datasets.inspection import inspect_data
-from mmyolonas.datasets.layouts import read_layout
-from mmyolonas.datasets.roboflow import ANNOTATIONS
-from mmyolonas.datasets.splitting import split_off
+from mmyolonas.datasets.formats.layouts import read_layout
+from mmyolonas.datasets.formats.roboflow import ANNOTATIONS
+from mmyolonas.datasets.formats.splitting import split_off
+from mmyolonas.datasets.inspection.image_scan import scan_image, scan_images, similar_groups
+from mmyolonas.datasets.inspection.report import inspect_data
+from mmyolonas.utils.data_error import DataError
 from mmyolonas.visualization.data_report import draw_data_report
 from tests.layout_files import speckle, write_layout
 

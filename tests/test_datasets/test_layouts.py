@@ -4,10 +4,10 @@ import json
 import numpy as np
 import pytest
 
-from mmyolonas.datasets.box_table import box_table
-from mmyolonas.datasets.coco_split import data_classes
-from mmyolonas.datasets.data_error import DataError
-from mmyolonas.datasets.layouts import read_layout
+from mmyolonas.datasets.formats.coco_split import data_classes
+from mmyolonas.datasets.formats.layouts import read_layout
+from mmyolonas.datasets.inspection.box_table import box_table
+from mmyolonas.utils.data_error import DataError
 from mmyolonas.utils.errors import UserError
 from tests.layout_files import write_layout
 

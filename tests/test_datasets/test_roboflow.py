@@ -3,9 +3,9 @@ import json
 
 import pytest
 
-from mmyolonas.datasets.coco_split import check_unique_names, data_classes
-from mmyolonas.datasets.data_error import DataError
-from mmyolonas.datasets.roboflow import ANNOTATIONS, is_roboflow, read_roboflow
+from mmyolonas.datasets.formats.coco_split import check_unique_names, data_classes
+from mmyolonas.datasets.formats.roboflow import ANNOTATIONS, is_roboflow, read_roboflow
+from mmyolonas.utils.data_error import DataError
 from tests.test_datasets.coco_files import coco_dict, write_coco
 
 

@@ -7,14 +7,14 @@ import pytest
 from pycocotools.coco import COCO
 
 from mmyolonas.datasets import CheckedCocoDataset
-from mmyolonas.datasets.sample_data import (
+from mmyolonas.datasets.samples.sample_data import (
     generate_detection_samples,
     generate_pose_samples,
     main,
 )
-from mmyolonas.datasets.sample_figures import KEYPOINT_NAMES, figures_image
-from mmyolonas.datasets.sample_shapes import SHAPE_CLASSES, shapes_image, visible_objects
-from mmyolonas.datasets.sample_textures import texture_bank
+from mmyolonas.datasets.samples.sample_figures import KEYPOINT_NAMES, figures_image
+from mmyolonas.datasets.samples.sample_shapes import SHAPE_CLASSES, shapes_image, visible_objects
+from mmyolonas.datasets.samples.sample_textures import texture_bank
 
 
 def read(folder):
@@ -70,7 +70,7 @@ class TestDetectionSamples:
         def fail(*args):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr('mmyolonas.datasets.sample_data.shapes_image', fail)
+        monkeypatch.setattr('mmyolonas.datasets.samples.sample_data.shapes_image', fail)
         with pytest.raises(KeyboardInterrupt):
             generate_detection_samples(str(tmp_path / 'a'), 2, 1, 64)
         assert list(tmp_path.iterdir()) == []

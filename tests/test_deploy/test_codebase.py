@@ -7,8 +7,6 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmyolonas.deploy import get_metadata, metadata_from_config
-from mmyolonas.deploy.config_metadata import merge_postprocess, pipeline_preprocess
 from mmyolonas.deploy.pipeline import (
     convert,
     dump_sdk_info,
@@ -16,9 +14,10 @@ from mmyolonas.deploy.pipeline import (
     export_checkpoint,
     load_model,
 )
+from mmyolonas.export import get_metadata, metadata_from_config
+from mmyolonas.export.config_metadata import merge_postprocess, pipeline_preprocess
+from tests.exported_models import spread
 from tests.tiny import config, write_data
-
-from .conftest import spread
 
 mmdeploy = pytest.importorskip('mmdeploy')
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'deploy'
@@ -88,7 +87,7 @@ def test_mmdeploys_api_gives_what_pytorch_gives(work, name):
 
 
 def test_mmdeploys_own_rewriters_stay_a_base_line(work):
-    from mmyolonas.deploy import open_session
+    from mmyolonas.runtime import open_session
     folder, cfg, checkpoint, picture = work
     stock = export_checkpoint(deploy_config('detection_onnxruntime_mmdeploy'), cfg, checkpoint,
                               str(folder / 'stock'), picture)

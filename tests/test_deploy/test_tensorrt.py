@@ -8,12 +8,13 @@ import numpy as np
 import onnx
 import pytest
 
-from mmyolonas.deploy import EngineOptions, TensorRTApi, build_engine, get_metadata
-from mmyolonas.deploy.metadata import ModelMetadata
-from mmyolonas.deploy.sessions.cuda import Cuda
-from mmyolonas.deploy.sessions.tensorrt_session import TensorRTSession
-
-from .quantise import quantise
+from mmyolonas.deploy import EngineOptions, build_engine
+from mmyolonas.export import get_metadata
+from mmyolonas.export.metadata import ModelMetadata
+from mmyolonas.runtime.cuda import Cuda
+from mmyolonas.runtime.tensorrt_api import TensorRTApi
+from mmyolonas.runtime.tensorrt_session import TensorRTSession
+from tests.quantise import quantise
 
 PROFILE = dict(min_shape=[1, 3, 96, 128], opt_shape=[1, 3, 96, 128], max_shape=[4, 3, 96, 128])
 
@@ -358,7 +359,7 @@ def test_published_sizes_build(rtx, tmp_path, arch, task):
     from mmengine.registry import MODELS
     from torch import nn
 
-    from mmyolonas.deploy import export_onnx
+    from mmyolonas.export import export_onnx
     model = nn.Module()
     eps = dict(type='BN', eps=1e-3 if task == 'detection' else 1e-6)
     model.backbone = MODELS.build(

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmyolonas.datasets.box_table import box_table
-from mmyolonas.datasets.coco_split import CocoSplit
+from mmyolonas.datasets.formats.coco_split import CocoSplit
+from mmyolonas.datasets.inspection.box_table import box_table
 from mmyolonas.evaluation import CheckedCocoMetric
 from mmyolonas.evaluation.detection_report import evaluate_detections
 from mmyolonas.evaluation.mistakes import pairwise_iou

@@ -75,7 +75,7 @@ def calibrated(fused):
 
 @pytest.fixture(scope='session')
 def float_onnx(fused, tmp_path_factory):
-    from mmyolonas.deploy import export_onnx
+    from mmyolonas.export import export_onnx
     path = tmp_path_factory.mktemp('onnx') / 'float.onnx'
     export_onnx(fused, str(path), (1, 3, SIZE, SIZE), nms='none', fold_shortcuts=False,
                 verify=False)

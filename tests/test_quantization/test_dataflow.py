@@ -1,10 +1,10 @@
 """Names, classes and readers of tensors, on hand-made computations."""
 import pytest
 
-from mmyolonas.quantization.dataflow import Op, analyse
-from mmyolonas.quantization.groups import find_groups, group_name
-from mmyolonas.quantization.selection import select
-from mmyolonas.quantization.trace import trace
+from mmyolonas.quantization.graph.dataflow import Op, analyse
+from mmyolonas.quantization.graph.groups import find_groups, group_name
+from mmyolonas.quantization.graph.selection import select
+from mmyolonas.quantization.graph.trace import trace
 from mmyolonas.utils import UserError
 
 BOTTLENECK = [
@@ -82,7 +82,7 @@ def test_groups(layer, group):
 
 
 def test_torch_and_onnx_agree(fused, float_onnx):
-    from mmyolonas.quantization.onnx_graph import OnnxGraph
+    from mmyolonas.quantization.graph.onnx_graph import OnnxGraph
     torch_flow = analyse(trace(fused))
     graph = OnnxGraph(float_onnx)
     onnx_flow = analyse(graph.steps(graph.layer_names(torch_flow.layers)))

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from mmyolonas.quantization import default_layers, fuse_model, insert_qdq, quantise_model, select
-from mmyolonas.quantization.onnx_graph import OnnxGraph
-from mmyolonas.quantization.qdq import quantise_weight
+from mmyolonas.quantization.graph.onnx_graph import OnnxGraph
+from mmyolonas.quantization.graph.qdq import quantise_weight
 from mmyolonas.utils import UserError
 
 from .conftest import SIZE, build_tiny, images

@@ -8,33 +8,33 @@ import torch
 from mmdet.structures import DetDataSample
 
 from mmyolonas.quantization import default_layers, find_groups, fuse_model, select
-from mmyolonas.quantization.choice import ChoiceProblem
-from mmyolonas.quantization.dataflow import analyse
-from mmyolonas.quantization.images import Sample
-from mmyolonas.quantization.latency import (
+from mmyolonas.quantization.choice.latency import (
     Boundaries,
     LatencyTable,
     _owner,
     find_boundaries,
     profile,
 )
-from mmyolonas.quantization.plan import Plan, PlanEntry, full_plan, selection_of
-from mmyolonas.quantization.plots import plot_report, plot_sensitivity
-from mmyolonas.quantization.scoring import Scorer
-from mmyolonas.quantization.sensitivity import (
+from mmyolonas.quantization.choice.plan import Plan, PlanEntry, full_plan, selection_of
+from mmyolonas.quantization.choice.plots import plot_report, plot_sensitivity
+from mmyolonas.quantization.choice.problem import ChoiceProblem
+from mmyolonas.quantization.choice.scoring import Scorer
+from mmyolonas.quantization.choice.sensitivity import (
     GroupScore,
     Sensitivity,
     SensitivityAnalysis,
     score_divergence,
     signal_to_noise,
 )
-from mmyolonas.quantization.sessions import open_file
-from mmyolonas.quantization.trace import trace
-from mmyolonas.quantization.variants import Variants
+from mmyolonas.quantization.choice.variants import Variants
+from mmyolonas.quantization.graph.dataflow import analyse
+from mmyolonas.quantization.graph.trace import trace
+from mmyolonas.quantization.ranges.images import Sample
 from mmyolonas.quantization.workflow import Workflow
+from mmyolonas.runtime.timing import open_file
 from mmyolonas.utils import UserError
 from mmyolonas.utils.building import build_model
-from mmyolonas.utils.cli import load_config
+from mmyolonas.utils.configs import load_config
 from tests.conftest import ROOT
 
 from .conftest import SIZE, build_tiny, images
@@ -367,7 +367,7 @@ def test_report_tool(tmp_path):
 
 def test_least_squares_range_against_a_search_by_hand():
     """A few outliers are not worth a coarser step for all the rest."""
-    from mmyolonas.quantization.calibration import least_squares_range
+    from mmyolonas.quantization.ranges.calibration import least_squares_range
     values = np.abs(np.random.default_rng(0).normal(size=200_000))
     values[:3] = 40.
     counts, edges = np.histogram(values, bins=2048, range=(0, 40))

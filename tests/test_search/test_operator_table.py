@@ -9,23 +9,23 @@ import pytest
 import torch
 from mmengine.registry import init_default_scope
 
-from mmyolonas.quantization.kernels import Kernel
 from mmyolonas.registry import MODELS
-from mmyolonas.search import operator_measurement, operator_timing
-from mmyolonas.search.architecture import build
-from mmyolonas.search.machine import describe_machine
-from mmyolonas.search.operator_graph import GraphOperators, read_graph
-from mmyolonas.search.operator_measurement import measure_table
-from mmyolonas.search.operator_table import OperatorTable, accuracy
-from mmyolonas.search.operator_timing import (
+from mmyolonas.runtime.kernels import Kernel
+from mmyolonas.search.latency import operator_measurement, operator_timing
+from mmyolonas.search.latency.machine import describe_machine
+from mmyolonas.search.latency.operator_graph import GraphOperators, read_graph
+from mmyolonas.search.latency.operator_measurement import measure_table
+from mmyolonas.search.latency.operator_table import OperatorTable, accuracy
+from mmyolonas.search.latency.operator_timing import (
     NetworkFile,
     attribute,
     check_target,
     export_network,
     time_network,
 )
-from mmyolonas.search.operators import Operator, boundary_operators, operators
-from mmyolonas.search.space import Space
+from mmyolonas.search.latency.operators import Operator, boundary_operators, operators
+from mmyolonas.search.space.architecture import build
+from mmyolonas.search.space.space import Space
 from mmyolonas.utils import UserError
 from tests import tiny
 
@@ -63,7 +63,7 @@ def invented_table(networks: list, precisions=('fp32', 'int8'), noise: float = 0
 @pytest.fixture(autouse=True)
 def quick_fits(monkeypatch):
     """Length scales from fewer samples."""
-    monkeypatch.setattr('mmyolonas.search.operator_model._MAX_FITTED', 150)
+    monkeypatch.setattr('mmyolonas.search.latency.operator_model._MAX_FITTED', 150)
 
 
 @pytest.fixture(scope='module')
@@ -180,12 +180,12 @@ def test_targets_that_cannot_be_measured_are_said(monkeypatch):
 
 
 def test_tensorrt_needs_a_gpu(monkeypatch):
-    monkeypatch.setattr('mmyolonas.deploy.tensorrt_api.TensorRTApi', lambda *_: None)
+    monkeypatch.setattr('mmyolonas.runtime.tensorrt_api.TensorRTApi', lambda *_: None)
 
     def no_gpu(*_):
         raise RuntimeError('no GPU was found.')
 
-    monkeypatch.setattr('mmyolonas.deploy.sessions.cuda.Cuda', no_gpu)
+    monkeypatch.setattr('mmyolonas.runtime.cuda.Cuda', no_gpu)
     with pytest.raises(UserError, match='cannot be measured here: no GPU was found'):
         check_target('tensorrt', ['fp16', 'int8'])
 

@@ -11,17 +11,17 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import mmyolonas.models  # noqa: F401
 from mmyolonas.registry import MODELS
-from mmyolonas.search.architecture import build
-from mmyolonas.search.operator_graph import graph_operators, read_graph
-from mmyolonas.search.operator_timing import export_network
-from mmyolonas.search.operators import (
+from mmyolonas.search.latency.operator_graph import graph_operators, read_graph
+from mmyolonas.search.latency.operator_timing import export_network
+from mmyolonas.search.latency.operators import (
     Operator,
     boundary_operators,
     decode_operator,
     operators,
     sides,
 )
-from mmyolonas.search.space import Space
+from mmyolonas.search.space.architecture import build
+from mmyolonas.search.space.space import Space
 from mmyolonas.utils import UserError
 from tests import tiny
 

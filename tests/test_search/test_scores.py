@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from mmyolonas.search.entropy import LEVEL_WEIGHTS, Moment, entropy
-from mmyolonas.search.scores import (
+from mmyolonas.search.accuracy.entropy import LEVEL_WEIGHTS, Moment, entropy
+from mmyolonas.search.accuracy.scores import (
     SCORES,
     ScoreData,
     features,

@@ -10,16 +10,16 @@ import time
 import numpy as np
 import pytest
 
-from mmyolonas.search.evaluation import Point, objectives
-from mmyolonas.search.frontier import choose, frontier, points_csv, read_points, write_config
-from mmyolonas.search.pareto import hypervolume, hypervolume_history, nondominated
-from mmyolonas.search.rungs import judge, kendall
-from mmyolonas.search.space import Space
-from mmyolonas.search.storage import open_storage
-from mmyolonas.search.study import Search, SearchSettings
-from mmyolonas.search.surrogate import Surrogate, cross_validate
+from mmyolonas.search.accuracy.evaluation import Point, objectives
+from mmyolonas.search.accuracy.rungs import judge, kendall
+from mmyolonas.search.accuracy.surrogate import Surrogate, cross_validate
+from mmyolonas.search.space.space import Space
+from mmyolonas.search.study.frontier import choose, frontier, points_csv, read_points, write_config
+from mmyolonas.search.study.pareto import hypervolume, hypervolume_history, nondominated
+from mmyolonas.search.study.storage import open_storage
+from mmyolonas.search.study.study import Search, SearchSettings
 from mmyolonas.utils import UserError
-from mmyolonas.utils.cli import load_config
+from mmyolonas.utils.configs import load_config
 from tests.conftest import ROOT
 
 SPACE = Space('detection', (96, 128))
@@ -71,10 +71,10 @@ def test_surrogate_learns_what_it_can():
 def test_rungs_that_do_not_beat_size_are_not_used():
     rng = np.random.default_rng(0)
     genomes = [SPACE.sample_genome(rng) for _ in range(14)]
-    from mmyolonas.search.evaluation import structure
+    from mmyolonas.search.accuracy.evaluation import structure
     entropy = [structure(SPACE, g, 3).numbers['entropy'] for g in genomes]
     scores = {}
-    from mmyolonas.search.space import genome_key
+    from mmyolonas.search.space.space import genome_key
     for genome in genomes:
         scores[genome_key(genome)] = dict(zico=(float(rng.normal()), 1.5))
     ladder = judge(SPACE, genomes, entropy, 3, scores)

@@ -3,14 +3,14 @@ import json
 
 import pytest
 
-from mmyolonas.search import short_training
+from mmyolonas.search.accuracy import short_training
+from mmyolonas.search.accuracy.recipe import Recipe, set_input_size
+from mmyolonas.search.accuracy.rungs import ScoreKeeper
+from mmyolonas.search.accuracy.short_training import ShortTrainings, Task, TrainingLog
 from mmyolonas.search.project import Project
-from mmyolonas.search.recipe import Recipe, set_input_size
-from mmyolonas.search.rungs import ScoreKeeper
-from mmyolonas.search.short_training import ShortTrainings, Task, TrainingLog
-from mmyolonas.search.space import Space, genome_key
+from mmyolonas.search.space.space import Space, genome_key
 from mmyolonas.utils import UserError
-from mmyolonas.utils.cli import load_config
+from mmyolonas.utils.configs import load_config
 from tests import tiny
 from tests.conftest import ROOT
 

@@ -7,11 +7,11 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-from mmyolonas.search.architecture import build, model_changes
-from mmyolonas.search.encoding import decode, describe, encode
-from mmyolonas.search.evaluation import structure
-from mmyolonas.search.space import Space, genome_key
-from mmyolonas.search.space_table import PUBLISHED
+from mmyolonas.search.accuracy.evaluation import structure
+from mmyolonas.search.space.architecture import build, model_changes
+from mmyolonas.search.space.encoding import decode, describe, encode
+from mmyolonas.search.space.space import Space, genome_key
+from mmyolonas.search.space.space_table import PUBLISHED
 from mmyolonas.utils import UserError
 from tests.conftest import ROOT
 
@@ -132,7 +132,7 @@ def train_step(model, task: str, size: int) -> float:
 
 
 def trains_and_exports(task: str, genome: dict, folder) -> None:
-    from mmyolonas.deploy import export_onnx
+    from mmyolonas.export import export_onnx
     space = Space(task, (64, ))
     model = build(space.decode(genome), 3 if task == 'detection' else None)
     assert np.isfinite(train_step(model, task, 64))

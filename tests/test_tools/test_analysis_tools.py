@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmyolonas.utils.building import build_model
-from mmyolonas.utils.cli import load_config
+from mmyolonas.utils.configs import load_config
 from tests import tiny
 from tests.run_tool import run_tool
 

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmyolonas.apis import Runtime
 from mmyolonas.deploy.pipeline import load_model
 from mmyolonas.utils.errors import UserError
-from tests.test_deploy.conftest import spread
+from tests.exported_models import spread
 from tests.tiny import config, write_data
 
 ROOT = Path(__file__).resolve().parents[2]

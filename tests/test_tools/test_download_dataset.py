@@ -10,9 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from mmyolonas.datasets.rf100 import rf100_datasets
 from mmyolonas.utils import UserError, download
 from mmyolonas.utils.download import fetch, unpack
+from mmyolonas.workflows.rf100.rf100 import rf100_datasets
 from tests.run_tool import run_tool
 
 TOOL = 'tools/misc/download_dataset.py'

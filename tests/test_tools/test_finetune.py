@@ -11,8 +11,8 @@ import cv2
 import pytest
 from mmengine.config import Config
 
-from mmyolonas.apis.finetuning import _put_aside
-from mmyolonas.datasets.roboflow import ANNOTATIONS
+from mmyolonas.datasets.formats.roboflow import ANNOTATIONS
+from mmyolonas.workflows.finetune.finetuning import _put_aside
 from tests.conftest import ROOT
 from tests.layout_files import write_layout, write_model
 from tests.run_tool import run_tool
@@ -30,7 +30,7 @@ def options(folder: Path, *more) -> list:
 @pytest.fixture(autouse=True)
 def short_epochs(monkeypatch):
     """Two steps an epoch, where tiny sets would be repeated for fifty."""
-    monkeypatch.setattr('mmyolonas.apis.finetune_settings._MIN_STEPS', 2)
+    monkeypatch.setattr('mmyolonas.workflows.finetune.finetune_settings._MIN_STEPS', 2)
 
 
 def test_from_folder_to_report(tmp_path, capsys):

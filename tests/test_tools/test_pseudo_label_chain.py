@@ -9,7 +9,7 @@ from mmyolonas.utils.stages import Stage
 from tests import tiny
 from tests.conftest import ROOT
 from tests.run_tool import run_tool
-from tests.test_apis.test_rf100 import edit, write_dataset
+from tests.test_workflows.test_rf100 import edit, write_dataset
 
 SCRIPT = 'benchmarks/pseudo_labels.py'
 

@@ -4,13 +4,15 @@ import json
 import pytest
 from mmengine.registry import MODELS, init_default_scope
 
-from mmyolonas.quantization.sessions import Latency
-from mmyolonas.search import handover, preparation, short_training
-from mmyolonas.search.evaluation import structure
-from mmyolonas.search.operator_measurement import measure_table
-from mmyolonas.search.space import Space
-from mmyolonas.search.verify import measure_models
-from mmyolonas.utils.cli import load_config
+from mmyolonas.runtime.timing import Latency
+from mmyolonas.search import preparation
+from mmyolonas.search.accuracy import short_training
+from mmyolonas.search.accuracy.evaluation import structure
+from mmyolonas.search.latency.operator_measurement import measure_table
+from mmyolonas.search.report import handover
+from mmyolonas.search.space.space import Space
+from mmyolonas.search.study.verify import measure_models
+from mmyolonas.utils.configs import load_config
 from tests import tiny
 from tests.run_tool import run_tool
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmyolonas.utils import UserError, cli
+from mmyolonas.engine import running
+from mmyolonas.utils import UserError
 from tests import tiny
 from tests.conftest import ROOT
 from tests.run_tool import run_tool
@@ -79,21 +80,21 @@ def test_resume_finds_the_checkpoint(tmp_path, capsys):
     work = tmp_path / 'work'
     work.mkdir()
     cfg = Config(dict(work_dir=str(work), load_from='pretrained.pth'))
-    cli.apply_resume(cfg, 'auto')  # nothing there yet: start as the config says
+    running.apply_resume(cfg, 'auto')  # nothing there yet: start as the config says
     assert cfg.load_from == 'pretrained.pth' and not cfg.get('resume')
     assert 'nothing to resume' in capsys.readouterr().err
     (work / 'last_checkpoint').write_text('/elsewhere/before/it/moved/epoch_3.pth')
     with pytest.raises(UserError, match='names /elsewhere'):
-        cli.apply_resume(cfg, 'auto')
+        running.apply_resume(cfg, 'auto')
     (work / 'epoch_3.pth').write_bytes(b'')
-    cli.apply_resume(cfg, 'auto')
+    running.apply_resume(cfg, 'auto')
     assert cfg.resume and cfg.load_from == str(work / 'epoch_3.pth')
 
 
 def test_precision_options():
     def wrapper(requested: bool, **optim_wrapper) -> str:
         cfg = Config(dict(optim_wrapper=optim_wrapper))
-        cli.apply_amp(cfg, requested)
+        running.apply_amp(cfg, requested)
         return cfg.optim_wrapper.get('type')
 
     ours = 'mmyolonas.AutoAmpOptimWrapper'

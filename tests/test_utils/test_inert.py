@@ -25,7 +25,8 @@ NAME = st.one_of(
                               '\\', '\n', '_base_.a', '(', ')', ';', '|', 'é', '\udc80']),
              max_size=12).map(''.join))
 VALUE = st.recursive(
-    NAME | st.integers() | st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False),
+    NAME | st.integers() | st.none() | st.booleans()
+    | st.floats(allow_nan=False, allow_infinity=False),
     lambda inner: st.lists(inner, max_size=3) | st.tuples(inner)
     | st.dictionaries(NAME.filter(lambda key: key not in ('_delete_', '_scope_')), inner,
                       max_size=3), max_leaves=6)

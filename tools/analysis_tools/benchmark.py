@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from mmyolonas.utils import building
-from mmyolonas.utils.cli import add_config_options, load_config, new_parser, run_main
+from mmyolonas.utils.cli import add_config_options, new_parser, run_main
+from mmyolonas.utils.configs import load_config
 from mmyolonas.utils.files import write_json
 from mmyolonas.utils.progress import track
 

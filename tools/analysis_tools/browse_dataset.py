@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 from torch.utils.data import Dataset
 
+from mmyolonas.engine.data_check import check_data
 from mmyolonas.utils.building import build_dataset
-from mmyolonas.utils.cli import add_config_options, load_config, new_parser, run_main
-from mmyolonas.utils.data_check import check_data
+from mmyolonas.utils.cli import add_config_options, new_parser, run_main
+from mmyolonas.utils.configs import load_config
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import atomic_path
 from mmyolonas.utils.progress import track

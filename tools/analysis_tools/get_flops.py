@@ -11,7 +11,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmyolonas.utils.building import build_model, switch_to_deploy
-from mmyolonas.utils.cli import add_config_options, load_config, new_parser, run_main
+from mmyolonas.utils.cli import add_config_options, new_parser, run_main
+from mmyolonas.utils.configs import load_config
 from mmyolonas.utils.errors import UserError
 
 PARTS = ('backbone', 'neck', 'bbox_head', 'head')

@@ -38,7 +38,7 @@ def read_report(text: str) -> dict:
 
 def main() -> None:
     """Run the tool."""
-    from mmyolonas.quantization.plots import plot_report
+    from mmyolonas.quantization.choice.plots import plot_report
     args = parse_args()
     reports = [read_report(text) for text in args.reports]
     for other in reports[1:]:

@@ -10,8 +10,13 @@ such data sets.
 """
 from pathlib import Path
 
-from mmyolonas.datasets.image_scan import image_size
-from mmyolonas.datasets.yolo_format import label_file, read_labels, read_names, to_annotations
+from mmyolonas.datasets.formats.yolo_format import (
+    label_file,
+    read_labels,
+    read_names,
+    to_annotations,
+)
+from mmyolonas.datasets.inspection.image_scan import image_size
 from mmyolonas.utils.cli import new_parser, run_main
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import IMAGE_SUFFIXES, write_json

@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Dict, List
 from urllib.parse import quote
 
-from mmyolonas.datasets.coco_checks import read_coco_file
-from mmyolonas.datasets.data_error import DataError
-from mmyolonas.datasets.rf100 import RF100Dataset, rf100_datasets
-from mmyolonas.datasets.roboflow import read_roboflow
+from mmyolonas.datasets.formats.coco_checks import read_coco_file
+from mmyolonas.datasets.formats.roboflow import read_roboflow
 from mmyolonas.utils.cli import new_parser, run_main
+from mmyolonas.utils.data_error import DataError
 from mmyolonas.utils.download import fetch, unpack, unpacked_note
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import file_digest, is_full_disk, write_json
+from mmyolonas.workflows.rf100.rf100 import RF100Dataset, rf100_datasets
 
 COCO_URL = 'http://images.cocodataset.org'
 #: MD5 sums as several projects publish them (COCO itself gives none).

@@ -1,5 +1,6 @@
 """Print a config with everything that it inherits."""
-from mmyolonas.utils.cli import add_config_options, load_config, new_parser, run_main
+from mmyolonas.utils.cli import add_config_options, new_parser, run_main
+from mmyolonas.utils.configs import load_config
 from mmyolonas.utils.files import write_text
 
 

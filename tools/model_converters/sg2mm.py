@@ -20,7 +20,8 @@ from mmyolonas.model_converters import (
 )
 from mmyolonas.model_converters.supergradients import read_checkpoint
 from mmyolonas.utils.building import build_model
-from mmyolonas.utils.cli import add_cfg_options, load_config, new_parser, run_main
+from mmyolonas.utils.cli import add_cfg_options, new_parser, run_main
+from mmyolonas.utils.configs import load_config
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import atomic_path
 

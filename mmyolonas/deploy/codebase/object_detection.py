@@ -11,7 +11,7 @@ from mmdeploy.utils import Task, get_backend, get_input_shape
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
-from mmyolonas.deploy.config_metadata import test_pipeline
+from mmyolonas.export.config_metadata import test_pipeline
 
 from .mmyolonas_codebase import MMYOLONAS_TASK
 from .sdk import sdk_transforms

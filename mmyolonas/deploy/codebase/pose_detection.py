@@ -11,8 +11,8 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import MODELS
 from mmengine.structures import InstanceData
 
-from mmyolonas.deploy._optional import require
-from mmyolonas.deploy.config_metadata import test_pipeline
+from mmyolonas.export.config_metadata import test_pipeline
+from mmyolonas.utils.optional import require
 
 from .mmyolonas_codebase import MMYOLONAS_TASK
 from .task_mixin import TaskMixin, as_list
@@ -114,8 +114,8 @@ class PoseDetection(TaskMixin, BaseTask):
 
     def visualize(self, image: Any, result: Any, output_file: str, **kwargs: Any) -> None:
         """Draw poses into ``output_file``."""
-        from mmyolonas.apis.runtime import RuntimeResult
-        from mmyolonas.deploy.drawing import save_picture
+        from mmyolonas.runtime.drawing import save_picture
+        from mmyolonas.runtime.runtime import RuntimeResult
         found, meta = result.pred_instances, self.metadata
         height, width = result.ori_shape[:2]
         drawn = RuntimeResult(

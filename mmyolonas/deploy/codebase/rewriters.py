@@ -6,9 +6,9 @@ from mmdeploy.core import FUNCTION_REWRITER
 from mmdeploy.utils import get_codebase, is_dynamic_shape
 from torch import Tensor, nn
 
-from mmyolonas.deploy.config_metadata import merge_postprocess
-from mmyolonas.deploy.graph import DetectionCandidates, EfficientNMS, PaddedNMS, PoseCandidates
-from mmyolonas.deploy.graph.exported import raw_maps
+from mmyolonas.export.config_metadata import merge_postprocess
+from mmyolonas.export.graph import DetectionCandidates, EfficientNMS, PaddedNMS, PoseCandidates
+from mmyolonas.export.graph.exported import raw_maps
 
 
 def _is_ours(deploy_cfg: Any) -> bool:

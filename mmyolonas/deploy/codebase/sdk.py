@@ -4,7 +4,7 @@ from typing import Any, Dict, List
 
 from mmdeploy.backend.sdk import export_info
 
-from mmyolonas.deploy.metadata import Preprocess
+from mmyolonas.export.metadata import Preprocess
 
 
 def sdk_transforms(preprocess: Preprocess, meta_keys: List[str]) -> List[Dict[str, Any]]:

@@ -6,9 +6,9 @@ import torch
 from mmdeploy.backend.base import BaseWrapper
 from mmdeploy.utils.timer import TimeCounter
 
-from mmyolonas.deploy.metadata import ModelMetadata
-from mmyolonas.deploy.numpy_ops import suppress
-from mmyolonas.deploy.sessions import open_session
+from mmyolonas.export.metadata import ModelMetadata
+from mmyolonas.runtime import open_session
+from mmyolonas.runtime.numpy_ops import suppress
 
 
 class SessionWrapper(BaseWrapper):

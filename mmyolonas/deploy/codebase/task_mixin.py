@@ -7,8 +7,8 @@ from mmdeploy.utils import get_backend, get_ir_config
 from mmengine.config import Config
 from torch import nn
 
-from mmyolonas.deploy.config_metadata import metadata_from_config
-from mmyolonas.deploy.metadata import ModelMetadata
+from mmyolonas.export.config_metadata import metadata_from_config
+from mmyolonas.export.metadata import ModelMetadata
 from mmyolonas.models.layers import QARepVGGBlock
 
 from .session_wrapper import SessionWrapper

@@ -10,7 +10,8 @@ from mmyolonas.models.dense_heads import YOLONASHead
 from mmyolonas.models.pose_heads import YOLONASPoseHead
 from mmyolonas.utils import UserError
 from mmyolonas.utils.building import load_model, switch_to_deploy
-from mmyolonas.utils.cli import last_checkpoint, load_config
+from mmyolonas.utils.checkpoints import last_checkpoint
+from mmyolonas.utils.configs import load_config
 
 from .inputs import input_converter
 from .outputs import TeacherOutputs

@@ -1,0 +1,1 @@
+"""Annotation formats and layouts of data sets, all read as COCO."""

@@ -1,0 +1,1 @@
+"""Predicting with a PyTorch model: images in, boxes and pictures out."""

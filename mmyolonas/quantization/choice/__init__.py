@@ -1,0 +1,1 @@
+"""Which groups stay float: cost, latency, plan."""

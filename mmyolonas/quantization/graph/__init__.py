@@ -1,0 +1,1 @@
+"""Groups, tensors and quantise/dequantise pairs of the exported graph."""

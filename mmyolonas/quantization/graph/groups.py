@@ -1,0 +1,55 @@
+"""The units in which it is decided what becomes 8 bit."""
+import re
+from dataclasses import dataclass
+from typing import Dict, List, Tuple
+
+from mmyolonas.quantization.graph.dataflow import Dataflow
+
+#: Layers whose output is a prediction; float unless asked for.
+PREDICTION = re.compile(r'(?:^|\.)(?:cls_pred|reg_pred|pose_pred)$')
+_BOTTLENECK = re.compile(r'^(.*\.bottlenecks\.\d+)\.')
+_TWINS = re.compile(r'^(.*)\.conv[12]\.conv$')
+_TAIL = re.compile(r'\.(?:conv|rbr_reparam)$')
+
+
+@dataclass(frozen=True)
+class Group:
+    """Layers that become 8 bit together.
+
+    Args:
+        name (str): Name of the block.
+        layers (tuple[str, ...]): Its weighted layers, in order of execution.
+        is_prediction (bool): Whether it makes a prediction.
+    """
+    name: str
+    layers: Tuple[str, ...]
+    is_prediction: bool = False
+
+
+def group_name(layer: str) -> str:
+    """Return the block a layer belongs to.
+
+    A bottleneck (two convolutions and an addition) is one block; so are the two
+    1x1 convolutions at the start of a CSP layer, which read the same tensor.
+    """
+    bottleneck = _BOTTLENECK.match(layer)
+    if bottleneck:
+        return bottleneck.group(1)
+    twins = _TWINS.match(layer)
+    if twins:
+        return f'{twins.group(1)}.conv1+conv2'
+    return _TAIL.sub('', layer)
+
+
+def find_groups(flow: Dataflow) -> List[Group]:
+    """Return the groups of a model, in order of execution."""
+    members: Dict[str, List[str]] = {}
+    for layer in flow.layers:
+        members.setdefault(group_name(layer), []).append(layer)
+    return [Group(name, tuple(layers), bool(PREDICTION.search(layers[-1])))
+            for name, layers in members.items()]
+
+
+def default_layers(flow: Dataflow) -> List[str]:
+    """Return every weighted layer but the predictions: full INT8."""
+    return [layer for layer in flow.layers if not PREDICTION.search(layer)]

@@ -1,0 +1,1 @@
+"""Ranges of tensors: calibration, fake quantisation, quantisation-aware training."""

@@ -1,0 +1,156 @@
+"""Fake-quantisers of NVIDIA's modelopt in a model, one per tensor class and weight."""
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Dict, Iterator, List, Optional
+
+import torch
+from torch import Tensor, nn
+
+from mmyolonas.quantization.graph.dataflow import Dataflow, analyse
+from mmyolonas.quantization.graph.groups import default_layers
+from mmyolonas.quantization.graph.selection import Selection, select
+from mmyolonas.quantization.graph.trace import is_bottleneck, trace
+from mmyolonas.quantization.ranges._modelopt import quantizer_module
+from mmyolonas.quantization.ranges.fuse import check_fused
+from mmyolonas.quantization.table import RangeTable
+from mmyolonas.utils import UserError
+
+#: Place in a bottleneck where the branch's quantiser stands.
+BRANCH = 'drop_path'
+SHORTCUT = 'shortcut'
+
+
+@dataclass
+class QuantizedModel:
+    """A model with fake-quantisers, and where they stand.
+
+    Args:
+        model (nn.Module): The model, whose forward passes are quantised.
+        flow (Dataflow): Its tensors.
+        activations (dict[str, nn.Module]): Quantiser of each tensor class that
+            a layer or a sum reads.
+        weights (dict[str, nn.Module]): Quantiser of each weight.
+        selection (Selection): What is quantised now.
+    """
+    model: nn.Module
+    flow: Dataflow
+    activations: Dict[str, nn.Module]
+    weights: Dict[str, nn.Module]
+    selection: Selection
+
+    def apply(self, selection: Selection) -> None:
+        """Switch on the quantisers of a selection and off all others."""
+        for name, quantizer in self.activations.items():
+            _switch(quantizer, name in selection.classes)
+        for name, quantizer in self.weights.items():
+            _switch(quantizer, name in selection.layers)
+        self.selection = selection
+
+    @contextmanager
+    def disabled(self) -> Iterator[None]:
+        """Compute in float within the context."""
+        selection = self.selection
+        self.apply(Selection(frozenset(), frozenset(), frozenset()))
+        try:
+            yield
+        finally:
+            self.apply(selection)
+
+    def table(self, method: str = '', num_images: int = 0) -> RangeTable:
+        """Return the ranges that the quantisers hold now."""
+        activations = {name: float(quantizer.amax) for name, quantizer in
+                       self.activations.items() if quantizer.amax is not None}
+        weights = {name: quantizer.amax.detach().flatten().tolist()
+                   for name, quantizer in self.weights.items() if quantizer.amax is not None}
+        return RangeTable(activations, weights, method, num_images)
+
+    def load(self, table: RangeTable) -> None:
+        """Take over ranges.
+
+        Raises:
+            UserError: They are of another model.
+        """
+        table.check(self.weights)
+        for name, quantizer in self.activations.items():
+            if name in table.activations:
+                quantizer.amax = torch.tensor(table.activations[name])
+        for name, quantizer in self.weights.items():
+            quantizer.amax = torch.tensor(table.weights[name]).reshape(quantizer.amax.shape)
+
+
+def _switch(quantizer: nn.Module, on: bool) -> None:
+    quantizer.enable() if on else quantizer.disable()
+
+
+def quantise_model(model: nn.Module, selection: Optional[Selection] = None) -> QuantizedModel:
+    """Put fake-quantisers into a fused model, in place.
+
+    The weights' ranges are known at once (the largest absolute value of each
+    output channel); the activations' ranges come from calibration, before
+    which their quantisers do nothing.
+
+    Args:
+        model (nn.Module): Result of :func:`fuse_model`.
+        selection (Selection, optional): What is quantised; None for every layer
+            but the predictions.
+
+    Returns:
+        QuantizedModel: The model and its quantisers.
+
+    Raises:
+        ImportError: nvidia-modelopt is not installed.
+        UserError: The model is not fused, or has quantisers already.
+    """
+    check_fused(model)
+    if any(hasattr(module, 'weight_quantizer') for module in model.modules()):
+        raise UserError('the model has quantisers already (they are put in place); give '
+                        'quantise_model a copy of the float model.')
+    flow = analyse(trace(model))
+    activations = {name: _activation_quantizer() for name in flow.classes()
+                   if flow.readers(name)}
+    weights = {}
+    for layer in flow.layers:
+        weights[layer] = _convert(model, layer, activations[flow.input_class(layer)])
+    for addition in flow.additions:
+        site = model.get_submodule(addition.site) if addition.site else None
+        if site is not None and is_bottleneck(site):
+            setattr(site, SHORTCUT, activations[flow.tensor_class(addition.shortcut)])
+            branch = activations[flow.tensor_class(addition.branch)]
+            old = getattr(site, BRANCH)
+            setattr(site, BRANCH,
+                    branch if isinstance(old, nn.Identity) else nn.Sequential(old, branch))
+    result = QuantizedModel(model, flow, activations, weights, selection)
+    result.apply(selection or select(flow, default_layers(flow)))
+    return result
+
+
+def _activation_quantizer() -> nn.Module:
+    mtq = quantizer_module()
+    quantizer = mtq.nn.TensorQuantizer(
+        mtq.config.QuantizerAttributeConfig(num_bits=8, axis=None, calibrator='histogram'))
+    # a buffer from the start, so that a checkpoint finds its place before calibration
+    quantizer.amax = torch.tensor(1.)
+    return quantizer
+
+
+def _convert(model: nn.Module, layer: str, activation: nn.Module) -> nn.Module:
+    """Make a layer quantise its weight and read through ``activation``."""
+    mtq = quantizer_module()
+    module = model.get_submodule(layer)
+    axis = 1 if isinstance(module, nn.ConvTranspose2d) else 0
+    converted = mtq.nn.QuantModuleRegistry.convert(module)
+    if converted is not module:
+        raise RuntimeError(f'{layer} was replaced instead of converted by modelopt.')
+    module.input_quantizer = activation
+    config = mtq.config.QuantizerAttributeConfig(
+        num_bits=8, axis=axis, narrow_range=False, calibrator='max')
+    module.weight_quantizer.set_from_attribute_config(config)
+    module.weight_quantizer.amax = weight_ranges(module._parameters['weight'], axis)
+    return module.weight_quantizer
+
+
+@torch.no_grad()
+def weight_ranges(weight: Tensor, axis: int) -> Tensor:
+    """Return the largest absolute value per channel, with the other sides 1."""
+    sides: List[int] = [side for side in range(weight.dim()) if side != axis]
+    return weight.abs().amax(dim=sides, keepdim=True)

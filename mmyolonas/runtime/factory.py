@@ -1,0 +1,66 @@
+"""Choice of the runtime for a file."""
+import os
+from typing import Optional
+
+from mmyolonas.runtime.base import Session
+
+BACKENDS = ('onnxruntime', 'openvino', 'tensorrt', 'tensorrt_rtx')
+SUFFIXES = {
+    '.onnx': 'onnxruntime',
+    '.xml': 'openvino',
+    '.engine': 'tensorrt',
+    '.plan': 'tensorrt',
+}
+
+
+def open_session(path: str,
+                 backend: Optional[str] = None,
+                 device: str = 'cpu',
+                 num_threads: Optional[int] = None) -> Session:
+    """Load an exported model.
+
+    Args:
+        path (str): ``.onnx`` (ONNX Runtime or OpenVINO), ``.xml`` (OpenVINO),
+            ``.engine`` or ``.plan`` (TensorRT, TensorRT-RTX).
+        backend (str, optional): ``'onnxruntime'``, ``'openvino'``,
+            ``'tensorrt'`` or ``'tensorrt_rtx'``; chosen by the suffix if None.
+        device (str): ``'cpu'`` or ``'cuda'``, ``'cuda:1'``. TensorRT always
+            takes a GPU. Defaults to ``'cpu'``.
+        num_threads (int, optional): Threads of a CPU runtime.
+
+    Returns:
+        Session: The loaded model.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: The suffix and the backend do not go together.
+        ImportError: The runtime is not installed.
+    """
+    path = os.fspath(path)
+    suffix = os.path.splitext(path)[1].lower()
+    if backend is None:
+        if suffix not in SUFFIXES:
+            raise ValueError(
+                f'cannot tell the runtime from the name {path!r}; expected one of '
+                f'{", ".join(SUFFIXES)}, or pass backend=.')
+        backend = SUFFIXES[suffix]
+    if backend not in BACKENDS:
+        raise ValueError(f'backend must be one of {", ".join(BACKENDS)}, got {backend!r}.')
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f'no such model file: {path}')
+    allowed = {
+        'onnxruntime': ('.onnx', ),
+        'openvino': ('.onnx', '.xml'),
+    }.get(backend, ('.engine', '.plan'))
+    if suffix not in allowed:
+        raise ValueError(
+            f'{backend} loads {" or ".join(allowed)} files, got {path!r}; convert it first '
+            '(mmyolonas.deploy.build_engine or tools/deploy.py).')
+    if backend == 'onnxruntime':
+        from mmyolonas.runtime.onnxruntime_session import OnnxRuntimeSession
+        return OnnxRuntimeSession(path, device, num_threads)
+    if backend == 'openvino':
+        from mmyolonas.runtime.openvino_session import OpenVINOSession
+        return OpenVINOSession(path, device, num_threads)
+    from mmyolonas.runtime.tensorrt_session import TensorRTSession
+    return TensorRTSession(path, backend, device)

@@ -1,0 +1,59 @@
+"""OpenVINO's own format."""
+import os
+import shutil
+import tempfile
+from typing import Optional
+
+from mmyolonas.export.onnx_passes import has_custom_ops
+from mmyolonas.utils.optional import require
+
+
+def convert_openvino(onnx_path: str, xml_path: Optional[str] = None, fp16: bool = False) -> str:
+    """Write an ONNX file as OpenVINO IR (``.xml`` and ``.bin``) with its description.
+
+    Args:
+        onnx_path (str): ONNX file.
+        xml_path (str, optional): File to write; beside the ONNX file if None.
+        fp16 (bool): Whether the weights are stored in 16 bit. Defaults to
+            False.
+
+    Returns:
+        str: The ``.xml`` file.
+
+    Raises:
+        FileNotFoundError: No such ONNX file.
+        ImportError: OpenVINO is not installed.
+        PermissionError: The folder cannot be written to.
+        ValueError: OpenVINO cannot convert the file.
+    """
+    openvino = require('openvino', 'Converting to OpenVINO')
+    onnx = require('onnx', 'Converting to OpenVINO')
+    if not os.path.isfile(onnx_path):
+        raise FileNotFoundError(f'no such ONNX file: {onnx_path}')
+    xml_path = os.path.abspath(xml_path or f'{os.path.splitext(onnx_path)[0]}.xml')
+    proto = onnx.load(onnx_path)
+    if has_custom_ops(proto):
+        raise ValueError(f'{onnx_path} ends with a TensorRT plugin, which OpenVINO does not have; '
+                         'export with nms="onnx" or "none".')
+    try:
+        model = openvino.convert_model(onnx_path)
+    except RuntimeError as error:
+        raise ValueError(f'openvino cannot convert {onnx_path}: {error}') from error
+    for prop in proto.metadata_props:
+        model.set_rt_info(prop.value, ['mmyolonas', prop.key])
+    folder = os.path.dirname(xml_path)
+    stem = os.path.splitext(xml_path)[0]
+    try:
+        os.makedirs(folder, exist_ok=True)
+        scratch = tempfile.mkdtemp(prefix='.partial-', dir=folder)
+    except OSError as error:
+        raise PermissionError(
+            f'cannot write {xml_path}: {error}. Choose a folder you may write to.') from error
+    try:
+        openvino.save_model(model, os.path.join(scratch, 'model.xml'), compress_to_fp16=fp16)
+        # the weights first: a reader never sees a description without them
+        os.replace(os.path.join(scratch, 'model.bin'), f'{stem}.bin')
+        os.replace(os.path.join(scratch, 'model.xml'), xml_path)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return xml_path

@@ -1,0 +1,243 @@
+"""Detection and pose from exported files: numpy in, numpy out, no torch."""
+from dataclasses import dataclass, field, replace
+from typing import Dict, Iterable, List, Optional, Sequence, Tuple, Union
+
+import numpy as np
+
+from mmyolonas.export.metadata import ModelMetadata
+from mmyolonas.runtime import open_session
+from mmyolonas.runtime.numpy_ops import Geometry, letterbox, read_image, suppress
+
+Image = Union[str, np.ndarray]
+
+
+@dataclass
+class RuntimeResult:
+    """What was found in one image, best first.
+
+    Args:
+        boxes (ndarray): (N, 4) float32, x1, y1, x2, y2 in pixels of the image.
+        scores (ndarray): (N,) float32 within [0, 1].
+        labels (ndarray): (N,) int64, indices into ``class_names``.
+        class_names (list[str]): Names in label order.
+        image_size (tuple[int, int]): Width and height of the image.
+        keypoints (ndarray, optional): Pose: (N, K, 2) float32 in pixels of the
+            image.
+        keypoint_scores (ndarray, optional): Pose: (N, K) float32 within [0, 1].
+        skeleton (list): Pose: index pairs to connect.
+    """
+    boxes: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+    class_names: List[str]
+    image_size: Tuple[int, int]
+    keypoints: Optional[np.ndarray] = None
+    keypoint_scores: Optional[np.ndarray] = None
+    skeleton: List[List[int]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @property
+    def names(self) -> List[str]:
+        """list[str]: Class name of every detection."""
+        return [self.class_names[label] if label < len(self.class_names) else str(label)
+                for label in self.labels]
+
+    def above(self, score: float) -> 'RuntimeResult':
+        """Return the detections with a higher score."""
+        keep = self.scores > score
+        names = ('boxes', 'scores', 'labels', 'keypoints', 'keypoint_scores')
+        values = {name: getattr(self, name) for name in names}
+        return replace(self, **{name: value[keep] for name, value in values.items()
+                                if value is not None})
+
+    def draw(self, image: Image, keypoint_threshold: float = 0.3) -> np.ndarray:
+        """Return a copy of the image (BGR) with boxes, names and skeletons.
+
+        Args:
+            image (str | ndarray): The image the result belongs to.
+            keypoint_threshold (float): Key points below it are not drawn.
+        """
+        from mmyolonas.runtime.drawing import draw_result
+        return draw_result(read_image(image), self, keypoint_threshold)
+
+
+class Runtime:
+    """A detector or pose estimator from a file, in one of four runtimes.
+
+    Pre-processing, class names and thresholds come from the file. Use it as a
+    context manager, or call :meth:`close`::
+
+        with Runtime('end2end.onnx', num_threads=2) as model:
+            result = model('image.jpg')
+            results = model([image, 'other.jpg'])
+
+    Args:
+        path (str): ``.onnx``, ``.xml`` or ``.engine`` file.
+        backend (str, optional): ``'onnxruntime'``, ``'openvino'``,
+            ``'tensorrt'`` or ``'tensorrt_rtx'``; by the suffix if None.
+        device (str): ``'cpu'`` or ``'cuda'``. Defaults to ``'cpu'``.
+        num_threads (int, optional): Threads of a CPU runtime.
+        batch_size (int): Images per run for files with a free batch size.
+            Defaults to 1.
+        score_threshold (float, optional): Higher than the file's; files that
+            suppress themselves have dropped everything below theirs.
+        input_size (tuple[int, int], optional): (width, height) for files with
+            free sides.
+        metadata (ModelMetadata, optional): Description of a file without one.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ImportError: The runtime is not installed.
+        ValueError: The file is from elsewhere, or an argument does not fit it.
+    """
+
+    def __init__(self,
+                 path: str,
+                 backend: Optional[str] = None,
+                 device: str = 'cpu',
+                 num_threads: Optional[int] = None,
+                 batch_size: int = 1,
+                 score_threshold: Optional[float] = None,
+                 input_size: Optional[Sequence[int]] = None,
+                 metadata: Optional[ModelMetadata] = None) -> None:
+        if batch_size < 1:
+            raise ValueError(f'batch_size must be at least 1, got {batch_size}.')
+        self.session = open_session(path, backend, device, num_threads)
+        try:
+            self.metadata = metadata or self.session.metadata
+        except ValueError:
+            self.session.close()
+            raise
+        self.score_threshold = score_threshold
+        rules = self.metadata.postprocess
+        if score_threshold is not None and rules.nms != 'none' and (
+                score_threshold < rules.score_threshold):
+            self.session.close()
+            raise ValueError(
+                f'score_threshold {score_threshold} is below the {rules.score_threshold} that '
+                'the file was exported with; export it again with a lower one.')
+        self._input = self.session.inputs[0]
+        fixed_batch, _, height, width = self._input.shape
+        self.batch_size = fixed_batch or batch_size
+        self._fixed_batch = fixed_batch
+        self.preprocessing = self.metadata.preprocess
+        if width and height:
+            if input_size and tuple(input_size) != (width, height):
+                self.session.close()
+                raise ValueError(f'{path} takes images of {width} x {height} pixels, not '
+                                 f'{input_size[0]} x {input_size[1]}; export another one or '
+                                 'one with a dynamic shape.')
+            input_size = (width, height)
+        if input_size:
+            self.preprocessing = self.preprocessing.for_input_size(*input_size)
+
+    def __call__(self, images: Union[Image, Iterable[Image]]) -> Union[
+            RuntimeResult, List[RuntimeResult]]:
+        """Detect.
+
+        Args:
+            images (str | ndarray | iterable of them): Paths, or BGR images of
+                shape (H, W, 3), ``uint8``.
+
+        Returns:
+            RuntimeResult | list[RuntimeResult]: One result for one image, a
+            list for several.
+        """
+        if isinstance(images, (str, np.ndarray)) or hasattr(images, '__fspath__'):
+            return self.predict([images])[0]
+        return self.predict(list(images))
+
+    def predict(self, images: Sequence[Image]) -> List[RuntimeResult]:
+        """Detect in several images, ``batch_size`` at a time."""
+        results: List[RuntimeResult] = []
+        for start in range(0, len(images), self.batch_size):
+            blob, geometries = self.preprocess(images[start:start + self.batch_size])
+            results += self.postprocess(self.infer(blob), geometries)
+        return results
+
+    def preprocess(self, images: Sequence[Image]) -> Tuple[np.ndarray, List[Geometry]]:
+        """Return the input of shape (B, 3, H, W) and how to map results back.
+
+        A file with a fixed batch size gets empty images after the given ones.
+        """
+        planes, geometries = [], []
+        for image in images:
+            plane, geometry = letterbox(read_image(image), self.preprocessing)
+            planes.append(plane)
+            geometries.append(geometry)
+        if len({plane.shape for plane in planes}) > 1:
+            raise ValueError('the images of a batch have different shapes after resizing; '
+                             'pass input_size=, or use batch_size=1.')
+        if len(planes) == 1 and self._fixed_batch in (None, 1):
+            return planes[0][None], geometries
+        blob = np.zeros((self._fixed_batch or len(planes), *planes[0].shape), planes[0].dtype)
+        for index, plane in enumerate(planes):
+            blob[index] = plane
+        return blob, geometries
+
+    def infer(self, blob: np.ndarray) -> Dict[str, np.ndarray]:
+        """Run the network on a prepared batch."""
+        return self.session.run({self._input.name: blob})
+
+    def postprocess(self, outputs: Dict[str, np.ndarray],
+                    geometries: Sequence[Geometry]) -> List[RuntimeResult]:
+        """Turn the network's outputs into results in image coordinates."""
+        return [self._result(self._select(outputs, index, geometry), geometry)
+                for index, geometry in enumerate(geometries)]
+
+    def _select(self, outputs: Dict[str, np.ndarray], index: int,
+                geometry: Geometry) -> Tuple[np.ndarray, ...]:
+        """Return boxes, scores, labels, key points (x, y, score) of one image."""
+        rules = self.metadata.postprocess
+        keypoints = None
+        if rules.nms == 'onnx':
+            dets = outputs['dets'][index]
+            count = int(np.count_nonzero(dets[:, 4] > 0))
+            boxes, scores = dets[:count, :4], dets[:count, 4]
+            if 'keypoints' in outputs:
+                keypoints = outputs['keypoints'][index, :count]
+                labels = np.zeros(count, np.int64)
+            else:
+                labels = outputs['labels'][index, :count].astype(np.int64)
+        elif rules.nms == 'efficient_nms':
+            count = int(outputs['num_dets'][index].item())
+            boxes, scores = outputs['boxes'][index, :count], outputs['scores'][index, :count]
+            labels = outputs['labels'][index, :count].astype(np.int64)
+            order = np.argsort(-scores, kind='stable')
+            boxes, scores, labels = boxes[order], scores[order], labels[order]
+        else:
+            boxes, scores, labels, prior = suppress(
+                outputs['boxes'][index], outputs['scores'][index], rules, geometry.input_size,
+                self.score_threshold)
+            if 'keypoints' in outputs:
+                keypoints = np.concatenate([outputs['keypoints'][index, prior],
+                                            outputs['keypoint_scores'][index, prior, :, None]], -1)
+        return boxes, scores, labels, keypoints
+
+    def _result(self, found: Tuple[np.ndarray, ...], geometry: Geometry) -> RuntimeResult:
+        boxes, scores, labels, keypoints = found
+        meta = self.metadata
+        boxes = geometry.to_image(boxes.reshape(-1, 2, 2)).reshape(-1, 4)
+        if meta.postprocess.clip:
+            width, height = geometry.image_size
+            boxes = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
+        result = RuntimeResult(boxes, scores.astype(np.float32), labels, meta.class_names,
+                               geometry.image_size, skeleton=meta.skeleton)
+        if keypoints is not None:
+            result.keypoints = geometry.to_image(keypoints[..., :2])
+            result.keypoint_scores = keypoints[..., 2].astype(np.float32)
+        if self.score_threshold is not None:
+            result = result.above(self.score_threshold)
+        return result
+
+    def close(self) -> None:
+        """Release the model."""
+        self.session.close()
+
+    def __enter__(self) -> 'Runtime':
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()

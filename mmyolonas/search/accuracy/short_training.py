@@ -1,0 +1,295 @@
+"""Short trainings by one recipe: what the scores and the surrogate are judged by."""
+import gc
+import io
+import json
+import math
+import shutil
+import time
+from contextlib import redirect_stdout
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+
+import torch
+from mmengine.hooks import Hook
+from torch import nn
+
+from mmyolonas.engine.hooks.nonfinite_loss_hook import NonFiniteLossError
+from mmyolonas.engine.running import build_runner
+from mmyolonas.search.accuracy.recipe import Recipe
+from mmyolonas.search.space.encoding import Genome
+from mmyolonas.search.space.space import Space, genome_key
+from mmyolonas.utils.checkpoints import last_checkpoint
+from mmyolonas.utils.errors import UserError
+from mmyolonas.utils.files import PathLike
+from mmyolonas.utils.journal import Journal
+from mmyolonas.utils.progress import track
+
+FORMAT = 'mmyolonas-short-trainings/1'
+#: Ends of a process within one training after which that training counts as failed.
+_MAX_ENDS = 3
+
+
+@dataclass
+class Training:
+    """A finished training.
+
+    Args:
+        key (str): :func:`mmyolonas.search.space.space.genome_key`.
+        genome (dict): The architecture.
+        seed (int): Seed of weights, order and augmentation.
+        recipe (str): Fingerprint of the recipe.
+        origin (str): Why it was trained: ``'random'``, ``'published s'``,
+            ``'frontier'``.
+        ok (bool): Whether it succeeded.
+        ap (float): Box AP (0..1) of the validation images, of poses OKS AP.
+        ap50 (float): AP at 0.50 alike.
+        val_loss (float, optional): Loss on the validation images.
+        seconds (float): Processor time.
+        message (str): Why it failed.
+    """
+    key: str
+    genome: Genome
+    seed: int
+    recipe: str
+    origin: str
+    ok: bool = True
+    ap: float = 0.
+    ap50: float = 0.
+    val_loss: Optional[float] = None
+    seconds: float = 0.
+    message: str = ''
+
+
+@dataclass
+class Task:
+    """A training to be done; see :class:`Training`."""
+    genome: Genome
+    seed: int = 0
+    origin: str = 'random'
+
+
+@dataclass
+class TrainingLog:
+    """Trainings kept in a folder, a line each, by one or several processes.
+
+    Args:
+        folder (Path): Folder of ``trainings*.jsonl``.
+        trainings (dict): By key, seed and recipe.
+        begun (dict): How often a training was begun and did not end.
+    """
+    folder: Path
+    trainings: Dict[Tuple[str, int, str], Training] = field(default_factory=dict)
+    begun: Dict[Tuple[str, int, str], int] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: PathLike) -> 'TrainingLog':
+        """Read all journals of a folder; there may be none."""
+        log = cls(Path(folder))
+        for path in sorted(log.folder.glob('trainings*.jsonl')):
+            lines = path.read_bytes().splitlines(keepends=True)
+            if lines and lines[0] != json.dumps(dict(format=FORMAT)).encode() + b'\n':
+                raise UserError(f'{path} is no journal of short trainings.')
+            for line in lines[1:]:
+                if line.endswith(b'\n'):  # another process may be writing the last
+                    log.take(json.loads(line))
+        return log
+
+    def take(self, record: Dict[str, Any]) -> None:
+        """Add a line of a journal."""
+        if 'begun' in record:
+            key = tuple(record['begun'])
+            self.begun[key] = self.begun.get(key, 0) + 1
+        elif 'interrupted' in record:
+            self.begun[tuple(record['interrupted'])] -= 1
+        else:
+            training = Training(**record)
+            key = (training.key, training.seed, training.recipe)
+            self.trainings[key] = training
+            self.begun.pop(key, None)
+
+    def of_recipe(self, recipe: str) -> List[Training]:
+        """Return the successful trainings by a recipe."""
+        return [t for t in self.trainings.values() if t.recipe == recipe and t.ok]
+
+
+class ShortTrainings:
+    """Trains architectures by one recipe and keeps what comes out.
+
+    Args:
+        space (Space): The architectures.
+        recipe (Recipe): How they are trained.
+        folder (str | Path): For the journal and, while it runs, a training's files.
+        part (str): For several processes at once: a name for the journal of each.
+    """
+
+    def __init__(self, space: Space, recipe: Recipe, folder: PathLike, part: str = '') -> None:
+        self.space, self.recipe = space, recipe
+        self.folder = Path(folder)
+        self.path = self.folder / f'trainings{"-" if part else ""}{part}.jsonl'
+
+    def run(self, tasks: Sequence[Task], limit: Optional[int] = None) -> List[Training]:
+        """Train what is not trained yet.
+
+        Args:
+            tasks (Sequence[Task]): What is wanted.
+            limit (int, optional): Most trainings of this call; the rest is left
+                for the next.
+
+        Returns:
+            list[Training]: Of the tasks that are done, in order.
+        """
+        log = TrainingLog.read(self.folder)
+        name = self.recipe.fingerprint
+        keys = [(genome_key(task.genome), task.seed, name) for task in tasks]
+        wanted: Dict[Tuple[str, int, str], Task] = {}
+        for key, task in zip(keys, tasks):
+            wanted.setdefault(key, task)  # one architecture may be asked for twice
+        missing = [key for key in wanted if key not in log.trainings]
+        chosen = missing if limit is None else missing[:limit]
+        if missing:
+            print(f'short trainings: {len(wanted)} wanted, {len(wanted) - len(missing)} done '
+                  f'before, {len(chosen)} now', flush=True)
+        with Journal(self.path, dict(format=FORMAT)) as journal:
+            for key in track(chosen, 'short trainings'):
+                task = wanted[key]
+                training = self._train(task, key, log, journal)
+                journal.write(asdict(training))
+                log.take(asdict(training))
+                print(f'  {training.origin} {training.key}: ' + (
+                    f'AP {100 * training.ap:.2f}, AP50 {100 * training.ap50:.2f}, '
+                    f'{training.seconds:.0f} s' if training.ok else training.message), flush=True)
+        return [log.trainings[key] for key in keys if key in log.trainings]
+
+    def _train(self, task: Task, key: Tuple[str, int, str], log: TrainingLog,
+               journal: Journal) -> Training:
+        training = Training(key[0], task.genome, task.seed, key[2], task.origin)
+        if log.begun.get(key, 0) >= _MAX_ENDS:
+            training.ok = False
+            training.message = (f'the process ended {_MAX_ENDS} times while it was trained, '
+                                'probably for lack of memory')
+            return training
+        journal.write(dict(begun=key))
+        folder = self.folder / 'running' / f'{key[0]}_{task.seed}'
+        start = time.process_time()
+        try:
+            scores = train_architecture(self.recipe, self.space.decode(task.genome), task.seed,
+                                        folder)
+            training.ap, training.ap50 = scores['ap'], scores['ap50']
+            training.val_loss = scores.get('val_loss')
+        except (MemoryError, RuntimeError) as error:
+            reason = failure(error)
+            if reason is None:
+                raise
+            training.ok, training.message = False, reason
+        except KeyboardInterrupt:
+            journal.write(dict(interrupted=key))
+            raise
+        training.seconds = round(time.process_time() - start, 2)
+        shutil.rmtree(folder, ignore_errors=True)
+        return training
+
+
+def failure(error: BaseException) -> Optional[str]:
+    """Return why an architecture failed, or None if the error is not its own."""
+    text = str(error)
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or any(
+            words in text for words in ('out of memory', "can't allocate memory",
+                                        'not enough memory')):
+        return 'out of memory'
+    if isinstance(error, NonFiniteLossError):
+        return 'the loss did not stay finite'
+    return None
+
+
+class _Outcome(Hook):
+    """Keeps the last validation's metrics and adds the loss; the EMA is in place then."""
+
+    priority = 'HIGH'
+
+    def __init__(self) -> None:
+        self.metrics: Dict[str, float] = {}
+
+    def after_val_epoch(self, runner, metrics=None) -> None:
+        self.metrics = dict(metrics or {})
+        loss = validation_loss(runner.model, runner.val_dataloader)
+        if loss is not None:
+            self.metrics['val_loss'] = loss
+
+
+class _Silent(io.TextIOBase):
+    """Takes the logger's lines for the terminal; the log file has them."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+def train_architecture(recipe: Recipe, architecture: dict, seed: int,
+                       work_dir: PathLike) -> Dict[str, float]:
+    """Train a network, going on at its last checkpoint if there is one.
+
+    Args:
+        recipe (Recipe): How.
+        architecture (dict): See :func:`mmyolonas.search.space.encoding.decode`.
+        seed (int): Seed.
+        work_dir (str | Path): Folder of log and checkpoints.
+
+    Returns:
+        dict[str, float]: ``ap`` and ``ap50`` (0..1) and, of detectors, ``val_loss``.
+    """
+    cfg = recipe.config(architecture, seed)
+    cfg.work_dir = str(work_dir)
+    cfg.experiment_name = f'{Path(work_dir).name}_{time.time_ns()}'
+    if 'visualizer' in cfg:
+        cfg.visualizer.vis_backends = []
+    checkpoint = last_checkpoint(cfg.work_dir)
+    if checkpoint is not None:
+        cfg.resume, cfg.load_from = True, str(checkpoint)
+    outcome = _Outcome()
+    with redirect_stdout(_Silent()):
+        runner = build_runner(cfg)
+        runner.register_hook(outcome)
+        runner.train()
+        if not outcome.metrics:  # it was complete and only its result was lost
+            runner.val()
+    metrics = outcome.metrics
+    del runner
+    gc.collect()
+    names = ('coco/bbox_mAP', 'coco/AP')
+    ap = next((metrics[name] for name in names if name in metrics), None)
+    if set(metrics) <= {'val_loss'}:
+        ap = 0.  # the evaluator reports nothing if nothing was detected
+    if ap is None:
+        raise UserError(f'{recipe.path} is no recipe for short trainings: its validation reports '
+                        f'{", ".join(metrics)}, not {" or ".join(names)}.')
+    ap50 = metrics.get('coco/bbox_mAP_50', metrics.get('coco/AP .5', 0.))
+    # -1 where there is nothing to find
+    scores = dict(ap=max(float(ap), 0.), ap50=max(float(ap50), 0.))
+    if 'val_loss' in metrics:
+        scores['val_loss'] = metrics['val_loss']
+    return scores
+
+
+@torch.no_grad()
+def validation_loss(model: nn.Module, loader: Iterable[dict]) -> Optional[float]:
+    """Return the mean loss over a detector's validation images, None for a pose model.
+
+    The annotations are those of the original images; they follow the image.
+    """
+    model = getattr(model, 'module', model)
+    if not hasattr(model, 'bbox_head'):
+        return None
+    total, count = 0., 0
+    for batch in loader:
+        data = model.data_preprocessor(batch, True)
+        for sample in data['data_samples']:
+            boxes = sample.gt_instances.bboxes
+            boxes = getattr(boxes, 'tensor', boxes)
+            scale = boxes.new_tensor(sample.scale_factor).repeat(2)
+            top, _, left, _ = sample.get('pad_param', (0, 0, 0, 0))
+            sample.gt_instances.bboxes = boxes * scale + boxes.new_tensor([left, top, left, top])
+        losses = model.loss(data['inputs'], data['data_samples'])
+        loss = sum(float(value) for name, value in losses.items() if 'loss' in name)
+        total += loss * len(data['data_samples'])
+        count += len(data['data_samples'])
+    return total / count if count and math.isfinite(total) else None

@@ -1,0 +1,1 @@
+"""Plots, tables and configs of what was found."""

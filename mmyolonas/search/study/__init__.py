@@ -1,0 +1,1 @@
+"""The search itself: storage, frontier, verification."""
