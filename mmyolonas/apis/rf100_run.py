@@ -29,7 +29,7 @@ from mmyolonas.utils.stages import (
     run_tool,
 )
 
-#: Smaller sets are repeated to this many images an epoch (spec section 5.2).
+#: Smaller sets are repeated to this many images an epoch (reference.md 11.7).
 _LEAST_IMAGES = 512
 _METRIC = 'coco/bbox_mAP'
 
