@@ -1,8 +1,9 @@
 """The training pipelines that data_pipeline.py compares; runs inside the workers.
 
 All of them read the same COCO-format folder and do what the published recipe of the models does
-(specification: affine with scale 0.5..1.5 and translation 0.25, random channel order, HSV 18/30/30,
-mirroring and mixup, each with probability 0.5, fitted into a square), each with its own code.
+(reference.md 10.1: affine with scale 0.5..1.5 and translation 0.25, random channel order,
+HSV 18/30/30, mirroring and mixup, each with probability 0.5, fitted into a square), each with its
+own code.
 """
 from dataclasses import dataclass
 from pathlib import Path

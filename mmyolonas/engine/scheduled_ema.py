@@ -23,7 +23,7 @@ class ScheduledEMA(BaseAveragedModel):
     The average starts from the weights before the first step.
     :class:`mmengine.model.MomentumAnnealingEMA` with gamma 9 is close to
     'threshold', but it starts from the weights after the first step and is two
-    updates behind. Source: spec section 5.1.
+    updates behind. Source: reference.md 11.3.
 
     Args:
         model (nn.Module): The model to average.

@@ -16,7 +16,7 @@ from mmyolonas.utils.errors import UserError
 
 #: Widths of the detection heads of the published sizes.
 _FEAT_CHANNELS = dict(s=(64, 128, 256), m=(96, 192, 384), l=(128, 256, 512))
-#: Epsilon of all batch norms by kind; it is not stored (spec section 1.8).
+#: Epsilon of all batch norms by kind; it is not stored (reference.md 2.8).
 BN_EPS = dict(detection=1e-3, pose=1e-6)
 
 

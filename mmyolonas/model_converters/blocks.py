@@ -3,7 +3,7 @@
 An unfused block has ``branch_3x3``, ``branch_1x1`` and ``post_bn``; a partially
 fused one ``rbr_reparam`` and ``post_bn``; a fully fused one ``rbr_reparam``
 alone. SuperGradients stores an untrained ``rbr_reparam`` with unfused blocks
-too. Formulas: spec section 1.1.
+too. Formulas: reference.md 2.2.
 """
 from dataclasses import dataclass
 from typing import Dict, List, Tuple

@@ -6,7 +6,7 @@ Backbone and neck have the same names. The heads differ::
     heads.head{1,2,3}.<x>_pred                bbox_head.levels.{0,1,2}.<x>_pred
 
 (``head.levels`` in pose models). All models follow these rules; what a size
-is made of does not matter here. Source: spec section 1.11.
+is made of does not matter here. Source: reference.md 13.2.
 """
 import re
 from typing import Dict, Iterable, List, Optional

@@ -19,7 +19,7 @@ def pose_start_weights(checkpoint: Any,
 
     As the original does: backbone, neck, and the layers of the head that agree
     in name and shape, which are ``cls_convs``, ``reg_convs`` and ``reg_pred``.
-    Stems and predictions start anew (spec section 9.5).
+    Stems and predictions start anew (reference.md 13.5).
 
     Args:
         checkpoint (Any): Content of a detection checkpoint, SuperGradients' or

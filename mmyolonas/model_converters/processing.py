@@ -32,7 +32,7 @@ def summarise(params: Mapping) -> Dict[str, Any]:
     """Return pre- and post-processing in this project's terms.
 
     SuperGradients hands RGB images to its processing steps, so the network
-    gets BGR where a step reverses the channels (spec sections 3.1 and 9.4).
+    gets BGR where a step reverses the channels (reference.md 9.1, reference.md 9.3).
 
     Args:
         params (Mapping): The file's ``processing_params``.

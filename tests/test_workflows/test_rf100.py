@@ -115,7 +115,7 @@ def test_table():
 
 
 def test_protocol():
-    """Spec section 5.2: lr, batch, decay, EMA, epochs, colour order."""
+    """The protocol of reference.md 11.7: lr, batch, decay, EMA, epochs, colour order."""
     for model, lr, batch in (('s', 5e-4, 16), ('m', 4e-4, 12), ('l', 4e-4, 12)):
         cfg = Config.fromfile(ROOT / 'configs' / 'rf100' / f'yolonas_{model}_rf100.py')
         assert cfg.optim_wrapper.optimizer.lr == lr
@@ -162,7 +162,7 @@ def rates(cfg) -> list:
 
 
 def published_rates(rate: float) -> np.ndarray:
-    """SuperGradients' formulas (spec sections 5.1 and 5.2), without the remnant of COCO's."""
+    """SuperGradients' formulas (reference.md 11.2), without the remnant of COCO's."""
     epoch, batch = np.divmod(np.arange(100 * LENGTH), LENGTH)
     step = LENGTH * (epoch - 3) + batch
     cosine = rate * (0.1 + 0.45 * (1 + np.cos(np.pi * step / (97 * LENGTH + 1))))

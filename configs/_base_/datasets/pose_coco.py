@@ -1,4 +1,4 @@
-# COCO key points with the "mosaic" augmentation of N and S (spec 9.4).
+# COCO key points with the "mosaic" augmentation of N and S (reference.md 10.3).
 data_mode = 'bottomup'  # read by MMPoseInferencer
 data_root = 'data/coco/'
 dataset_type = 'CocoDataset'

@@ -1,4 +1,4 @@
-# COCO key points with the "heavy mosaic" augmentation of M and L (spec 9.4):
+# COCO key points with the "heavy mosaic" augmentation of M and L (reference.md 10.3):
 # stronger colours, random channel order, quarter turns, wider affine.
 _base_ = './pose_coco.py'
 

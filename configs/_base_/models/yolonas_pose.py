@@ -1,5 +1,5 @@
 # YOLO-NAS-Pose for 17 key points; sizes override `arch`, batch norm and loss
-# weights (spec 9.1, 9.3). The numbers here are those of N.
+# weights (reference.md 2.8, reference.md 3.4, reference.md 8.5). The numbers here are those of N.
 norm_cfg = dict(type='BN', momentum=0.03, eps=1e-6)
 
 model = dict(
@@ -35,5 +35,5 @@ model = dict(
             alpha=1.0,
             beta=6.0,
             use_oks=True)),
-    # the original's training metric (spec 9.6); COCO looks at the best 20
+    # the original's training metric (reference.md 5.3); COCO looks at the best 20
     test_cfg=dict(score_thr=0.01, nms_thr=0.7, nms_pre=300, max_per_img=30))

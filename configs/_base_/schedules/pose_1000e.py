@@ -1,4 +1,4 @@
-# The published schedule (spec 9.5).
+# The published schedule (reference.md 11.6).
 max_epochs = 1000
 train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=1)
 

@@ -15,7 +15,7 @@ class CenterPad(BaseTransform):
     """Pad an image to a fixed size, half of the border on each side.
 
     An odd pixel goes to the right or the bottom. This is the padding of the
-    published detection models' validation (specification, section 3.1); their
+    published detection models' validation (reference.md 9.1); their
     training pads right and bottom only, for which mmdet's ``Pad`` serves.
 
     Required Keys:

@@ -17,7 +17,7 @@ def fit_size(height: int, width: int, scale: Tuple[int, int]) -> Tuple[int, int,
 
     Returns:
         tuple[int, int, float]: Height and width, cut to whole pixels as the
-        published recipe does (specification, section 5.1), and the ratio.
+        published recipe does (reference.md 10.1), and the ratio.
     """
     ratio = min(scale[0] / width, scale[1] / height)
     # 1e-6: a product that is a whole number must not lose a pixel to rounding.

@@ -15,7 +15,7 @@ class HSVRandomAug(BaseTransform):
 
     Each channel moves by ``U(-1, 1) * delta``, cut to a whole number, and
     stays as it is with probability 0.5; hue wraps at 180, the others saturate
-    (specification, section 5.1, step 4). The array is read as BGR, whatever
+    (reference.md 10.1, step 4). The array is read as BGR, whatever
     ``RandomChannelSwap`` did before, as in the published recipe.
 
     The arithmetic is that of mmdet's ``YOLOXHSVRandomAug``, with the same

@@ -13,7 +13,7 @@ class PoseBrightnessContrast(BaseTransform):
     """Change brightness and contrast around the mean of each channel.
 
     ``(img - m) * contrast + m * brightness`` with the channel means ``m``,
-    clipped to [0, 255] and truncated (specification, section 9.4).
+    clipped to [0, 255] and truncated (reference.md 10.3).
 
     Args:
         brightness_range (tuple[float, float]): Range of the factor of the

@@ -92,8 +92,8 @@ def sanitize(results: Dict, height: int, width: int) -> Dict:
     """Fit the annotations to the image, in place.
 
     Key points outside the image become invisible, boxes are clamped to it and
-    areas shrink by the share of the box that was lost (specification of the
-    model, section 9.4).
+    areas shrink by the share of the box that was lost
+    (reference.md 10.3).
 
     Args:
         results (dict): The result dictionary.

@@ -19,7 +19,7 @@ class PoseMosaic(BaseTransform):
     the narrower row is centred. There is no random centre and no crop, so
     every joint keeps its visibility; :class:`PoseResizePad` shrinks the result
     afterwards. The three others pass through ``pre_transform`` first, which
-    should repeat what precedes the mosaic (specification, section 9.4).
+    should repeat what precedes the mosaic (reference.md 10.3).
 
     The data set is read through ``results['dataset']``, where mmpose's
     COCO-style data sets put themselves.

@@ -24,7 +24,7 @@ class PoseRandomAffine(BaseTransform):
 
     Boxes become the hull of their turned corners. Joints that leave the image
     become invisible, boxes are clamped to it, areas change by the determinant
-    and by the share of the box that is left (specification, section 9.4).
+    and by the share of the box that is left (reference.md 10.3).
 
     Args:
         max_rotation (float): Largest angle in degrees. Defaults to 5.

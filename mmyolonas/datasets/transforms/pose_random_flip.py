@@ -14,7 +14,7 @@ class PoseRandomFlip(BaseTransform):
 
     A joint is a pixel (``x -> W - x - 1``), a box is made of edges
     (``x -> W - x``). mmpose's ``RandomFlip`` treats boxes as pixels, which
-    moves them by one pixel against the joints (specification, section 9.4).
+    moves them by one pixel against the joints (reference.md 10.3).
 
     Args:
         prob (float): Probability in [0, 1]. Defaults to 0.5.

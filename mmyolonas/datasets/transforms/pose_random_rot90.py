@@ -13,8 +13,8 @@ class PoseRandomRot90(BaseTransform):
     """Turn the image by a random multiple of 90 degrees, counterclockwise.
 
     As in :class:`PoseRandomFlip` a joint is a pixel and a box is made of
-    edges. A turn by zero is among the four equally likely ones (specification,
-    section 9.4).
+    edges. A turn by zero is among the four equally likely ones
+    (reference.md 10.3).
 
     Args:
         prob (float): Probability of drawing a turn, in [0, 1].

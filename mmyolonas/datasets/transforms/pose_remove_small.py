@@ -14,7 +14,7 @@ class PoseRemoveSmall(BaseTransform):
     """Remove instances without enough area or visible joints.
 
     Unlike mmpose's ``FilterAnnotations`` it keeps an image that has lost all
-    its instances: such images are negatives (specification, section 9.4).
+    its instances: such images are negatives (reference.md 10.3).
 
     Args:
         min_area (float): Smallest area of the box in square pixels.

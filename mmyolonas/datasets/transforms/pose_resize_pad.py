@@ -21,7 +21,7 @@ class PoseResizePad(BaseTransform):
     in. Annotations, if present, move along.
 
     Training of the published models centres the picture, evaluation and
-    prediction put it in the top-left corner (specification, section 9.4).
+    prediction put it in the top-left corner (reference.md 9.3).
 
     Args:
         input_size (tuple[int, int] | int): (width, height) of the result in

@@ -13,7 +13,7 @@ class PoseSanitize(BaseTransform):
     """Fit annotations to the image right after loading.
 
     Joints outside the image become invisible, boxes are clamped to it and
-    areas shrink along (specification, section 9.4). A wrong number of key
+    areas shrink along (reference.md 10.3). A wrong number of key
     points is reported here, where the file can still be named.
 
     Args:

@@ -14,7 +14,7 @@ class RandomChannelSwap(BaseTransform):
     """Exchange the first and the third channel (BGR and RGB) at random.
 
     The published recipe does this with probability 0.5, so its models see
-    both channel orders (specification, section 5.1, step 3).
+    both channel orders (reference.md 10.1, step 3).
 
     Required Keys:
 

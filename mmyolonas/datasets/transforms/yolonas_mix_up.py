@@ -23,7 +23,7 @@ class YOLONASMixUp(BaseTransform):
     (grey beside it), scaled by ``U(ratio_range)``, and cropped at random or
     padded with black to the canvas; the result is
     ``floor(0.5 * a + 0.5 * b)``. The boxes of both are kept, the partner's
-    clipped (specification, section 5.1, step 6).
+    clipped (reference.md 10.1, step 6).
 
     It differs from mmdet's ``CachedMixUp`` in the raw partner (the published
     recipe does not augment it), in working on any canvas size, in filtering

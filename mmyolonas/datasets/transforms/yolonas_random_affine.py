@@ -38,7 +38,7 @@ class YOLONASRandomAffine(BaseTransform):
     The canvas has the size of the fitted image, not of ``img_scale``: pad
     afterwards. The image's centre goes to ``U(0.5 - t, 0.5 + t)`` of the
     canvas, and boxes are clipped to it and dropped if too small, too thin or
-    too little of them is left (specification, section 5.1, steps 1 and 2).
+    too little of them is left (reference.md 10.1, steps 1 and 2).
 
     Fitting and transform are one interpolation, straight from the loaded
     image. Without rotation and shear (the published recipe) it is a resize

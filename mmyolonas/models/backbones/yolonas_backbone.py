@@ -17,7 +17,7 @@ def _stages(*rows: tuple) -> Tuple[dict, ...]:
 
 @MODELS.register_module()
 class YOLONASBackbone(BaseModule):
-    """Stem, four stages and a context module (spec sections 1.5 and 1.9).
+    """Stem, four stages and a context module (reference.md 3.1, reference.md 3.5).
 
     .. code:: text
 

@@ -38,7 +38,7 @@ class RawOutputs(NamedTuple):
 
 
 class YOLONASHeadLevel(nn.Module):
-    """Decoupled head of one pyramid level (spec section 1.7).
+    """Decoupled head of one pyramid level (reference.md 3.3).
 
     Args:
         in_channels (int): Channels of the feature map.
@@ -76,7 +76,7 @@ class YOLONASHeadLevel(nn.Module):
 
 @MODELS.register_module()
 class YOLONASHead(BaseDenseHead):
-    """Anchor-free head with box sides as distributions (spec sections 1.7, 2, 4).
+    """Anchor-free head with box sides as distributions (reference.md 3.3, reference.md 4.2).
 
     The class scores have no objectness; a side of a box is the expectation of
     a discrete distribution over 0..reg_max, in units of the stride.
@@ -288,7 +288,7 @@ class YOLONASHead(BaseDenseHead):
         """Select, suppress and map back the boxes of one image.
 
         Unlike mmdet's method, which keeps ``nms_pre`` candidates of each level,
-        this keeps ``nms_pre`` of the image, as the original does (spec 3.2).
+        this keeps ``nms_pre`` of the image, as the original does (reference.md 5.1).
         """
         cfg = ConfigDict(self.test_cfg if cfg is None else cfg)
         scores = flatten_levels([x[None] for x in cls_score_list])[0].float().sigmoid()

@@ -5,8 +5,8 @@ from mmcv.cnn import ConvModule
 class ConvNormAct(ConvModule):
     """mmcv's ``ConvModule`` with PyTorch's default initialisation.
 
-    YOLO-NAS is trained from PyTorch's default convolution weights (spec
-    section 1.7), whereas ``ConvModule`` draws Kaiming-normal ones when it is
+    YOLO-NAS is trained from PyTorch's default convolution weights
+    (reference.md 2.4), whereas ``ConvModule`` draws Kaiming-normal ones when it is
     constructed. Padding defaults to ``kernel_size // 2``.
 
     Args:

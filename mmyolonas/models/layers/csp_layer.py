@@ -40,7 +40,7 @@ def build_block(block: str, channels: int, attention_ratio: Optional[float], nor
 class YOLONASBottleneck(BaseModule):
     """Two 3x3 blocks with a scaled shortcut: ``alpha * x + DropPath(cv2(cv1(x)))``.
 
-    ``alpha`` is a learnt scalar of shape (1,), initially 1 (spec section 1.3).
+    ``alpha`` is a learnt scalar of shape (1,), initially 1 (reference.md 2.5).
 
     Args:
         channels (int): Input, inner and output channels.
@@ -76,7 +76,7 @@ class YOLONASBottleneck(BaseModule):
 
 
 class YOLONASCSPLayer(BaseModule):
-    """Cross-stage-partial layer (spec section 1.4).
+    """Cross-stage-partial layer (reference.md 2.6).
 
     ``conv1`` feeds a chain of bottlenecks, ``conv2`` by-passes it, and
     ``conv3`` joins either the last (plain) or all intermediate results with

@@ -10,7 +10,7 @@ from mmyolonas.models.utils import OptConfig
 
 
 class SPPBottleneck(BaseModule):
-    """Max-pooling at several scales between two 1x1 convolutions (spec 1.5).
+    """Max-pooling at several scales between two 1x1 convolutions (reference.md 2.7).
 
     A stride-1 max-pool of side ``a + b - 1`` is a pool of side ``a`` followed
     by one of side ``b``, exactly; the pools are chained, which gives the same

@@ -56,7 +56,7 @@ def varifocal_loss(cls_scores: Tensor,
     ``sum w * BCE(z, t)`` with ``w = t`` for the assigned class of a positive
     prior and ``w = alpha * sigmoid(z) ** gamma`` everywhere else, where t is 0.
     The weight is not detached. A positive prior whose target is 0 weighs
-    nothing for its class (spec section 4.3).
+    nothing for its class (reference.md 7.1).
 
     Args:
         cls_scores (Tensor): Logits of shape (B, L, C).
@@ -94,7 +94,7 @@ def distribution_focal_loss(bbox_dists: Tensor, distances: Tensor, reg_max: int)
         Tensor: Loss of shape (N,).
 
     Source:
-        Generalized Focal Loss, arXiv:2006.04388; spec section 4.3.
+        Generalized Focal Loss, arXiv:2006.04388; reference.md 7.3.
     """
     target = distances.clamp(0, reg_max - 0.01)
     lower = target.floor()

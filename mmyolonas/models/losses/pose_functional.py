@@ -18,8 +18,8 @@ def aligned_focal_loss(cls_scores: Tensor,
                        ignore_mask: Optional[Tensor] = None) -> Tensor:
     """Return the summed focal loss on soft targets.
 
-    ``sum |sigmoid(z) - t| ** gamma * BCE(z, t)``, weight not detached (spec
-    section 9.3).
+    ``sum |sigmoid(z) - t| ** gamma * BCE(z, t)``, weight not detached
+    (reference.md 8.1).
 
     Args:
         cls_scores (Tensor): Logits of shape (B, L, C).
@@ -47,8 +47,8 @@ def ciou_loss(pred: Tensor, target: Tensor, eps: float = 1e-10) -> Tensor:
 
     ``1 - IoU + distance^2 / diagonal^2 + v * a``, where v measures the aspect
     ratio and ``a = v / (1 - IoU + v)`` carries no gradient. mmdet's version
-    drops the last term below an IoU of 0.5; this one never does (spec section
-    9.3). The angle is formed by ``atan2``, which stays finite for a box that
+    drops the last term below an IoU of 0.5; this one never does
+    (reference.md 8.2). The angle is formed by ``atan2``, which stays finite for a box that
     has collapsed.
 
     Args:
@@ -96,7 +96,7 @@ def oks_loss(pred: Tensor, target: Tensor, visible: Tensor, areas: Tensor,
         Tensor: Loss of shape (N,) within [0, 1]; 0 where nothing is visible.
 
     Source:
-        YOLO-Pose, arXiv:2204.06806; spec section 9.3.
+        YOLO-Pose, arXiv:2204.06806; reference.md 8.3.
     """
     dissimilarity = 1 - keypoint_errors(pred, target, areas, sigmas).neg().exp()
     return (dissimilarity * visible).sum(-1) / (visible.sum(-1) + 1e-9)
@@ -116,7 +116,7 @@ def keypoint_focal_loss(kpt_scores: Tensor, visible: Tensor, alpha: float = 0.25
         Tensor: Loss of shape (N,).
 
     Source:
-        RetinaNet, arXiv:1708.02002; spec section 9.3.
+        RetinaNet, arXiv:1708.02002; reference.md 8.4.
     """
     probability = kpt_scores.sigmoid()
     miss = probability * (1 - visible) + (1 - probability) * visible

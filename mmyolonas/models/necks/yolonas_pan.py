@@ -11,7 +11,7 @@ from mmyolonas.registry import MODELS
 
 
 class UpStage(BaseModule):
-    """Top-down stage that joins three feature maps (spec section 1.6).
+    """Top-down stage that joins three feature maps (reference.md 3.2).
 
     Args:
         in_channels (Sequence[int]): Channels of the coarse map (stride 2s), of
@@ -49,7 +49,7 @@ class UpStage(BaseModule):
 
 
 class DownStage(BaseModule):
-    """Bottom-up stage that joins two feature maps (spec section 1.6).
+    """Bottom-up stage that joins two feature maps (reference.md 3.2).
 
     Args:
         in_channels (Sequence[int]): Channels of the fine map (stride s / 2) and
@@ -83,7 +83,7 @@ def _stages(*rows: tuple) -> Tuple[dict, ...]:
 
 @MODELS.register_module()
 class YOLONASPAN(BaseModule):
-    """PAN that also reads the stride-4 map (spec sections 1.6 and 1.9).
+    """PAN that also reads the stride-4 map (reference.md 3.2, reference.md 3.5).
 
     .. code:: text
 

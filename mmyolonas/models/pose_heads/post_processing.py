@@ -16,7 +16,7 @@ def select_poses(boxes: Tensor,
                  nms_thr: float = 0.7,
                  nms_pre: int = 300,
                  max_per_img: int = 30) -> List[InstanceData]:
-    """Keep the best poses of each image (spec section 9.6).
+    """Keep the best poses of each image (reference.md 5.2).
 
     Candidates are the ``nms_pre`` best priors with a score of at least
     ``score_thr``; suppression looks at the boxes and takes the poses along.

@@ -37,7 +37,7 @@ class RawPoseOutputs(NamedTuple):
 
 @MODELS.register_module()
 class YOLONASPoseHead(BaseModule):
-    """One-stage pose head: boxes, key points and confidences (spec section 9).
+    """One-stage pose head: boxes, key points and confidences (reference.md 3.4, reference.md 8.5).
 
     Works as the ``head`` of mmpose's ``BottomupPoseEstimator``. One class; the
     confidences of the key points come from the classification branch.

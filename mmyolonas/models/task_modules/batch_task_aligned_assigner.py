@@ -45,7 +45,7 @@ class AssignResult:
 
 @TASK_UTILS.register_module()
 class BatchTaskAlignedAssigner:
-    """Task-aligned assigner of PP-YOLOE and YOLO-NAS (spec section 4.1).
+    """Task-aligned assigner of PP-YOLOE and YOLO-NAS (reference.md 6.1).
 
     The alignment of object i and prior j is ``score ** alpha * iou ** beta``. Each
     object claims the ``topk`` best aligned priors whose centre it contains; a

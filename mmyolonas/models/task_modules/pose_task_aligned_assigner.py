@@ -28,7 +28,7 @@ class PoseTaskAlignedAssigner(BatchTaskAlignedAssigner):
     """The detection assigner with OKS as a further factor of every IoU.
 
     Groups (COCO's crowd) take part in the assignment, then their priors lose
-    their score (spec section 9.3).
+    their score (reference.md 6.3).
 
     Args:
         topk (int): Priors an object may claim. Defaults to 13.

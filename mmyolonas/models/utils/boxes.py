@@ -20,7 +20,7 @@ def integral(bbox_dists: Tensor, reg_max: int, dim: int = 1) -> Tensor:
         ``dim`` has size 4.
 
     Source:
-        Generalized Focal Loss, arXiv:2006.04388; spec section 2.
+        Generalized Focal Loss, arXiv:2006.04388; reference.md 4.2.
     """
     dim = dim % bbox_dists.dim()
     probabilities = bbox_dists.unflatten(dim, (4, reg_max + 1)).softmax(dim + 1)
@@ -86,7 +86,7 @@ def pairwise_iou(boxes1: Tensor, boxes2: Tensor, eps: float = 1e-9) -> Tensor:
     """Return the IoU of every pair of boxes.
 
     ``intersection / (area1 + area2 - intersection + eps)``; inverted boxes have
-    no area (spec section 4.1).
+    no area (reference.md 6.1).
 
     Args:
         boxes1 (Tensor): Boxes of shape (..., M, 4) as xyxy.

@@ -9,7 +9,7 @@ def fold_norm(kernel: Tensor, bias: Optional[Tensor], norm: nn.Module) -> Tuple[
     """Return kernel and bias of a convolution with its batch norm folded in.
 
     With ``sigma = sqrt(var + eps)``: ``K' = K * gamma / sigma`` per output
-    channel, ``b' = (b - mean) * gamma / sigma + beta`` (spec section 1.1).
+    channel, ``b' = (b - mean) * gamma / sigma + beta`` (reference.md 2.2).
 
     Args:
         kernel (Tensor): Kernel of shape (C_out, C_in / groups, kh, kw).

@@ -6,7 +6,7 @@ def decode_keypoints(priors: Tensor, offsets: Tensor, strides: Tensor) -> Tensor
     """Return key points in pixels from offsets in units of the stride.
 
     Offsets count from the top-left corner of a cell, priors are its centre:
-    ``offset * stride + prior - stride / 2`` (spec section 9.2).
+    ``offset * stride + prior - stride / 2`` (reference.md 4.4).
 
     Args:
         priors (Tensor): Cell centres of shape (L, 2) in pixels.
@@ -24,7 +24,7 @@ def keypoint_errors(pred: Tensor, target: Tensor, areas: Tensor, sigmas: Tensor,
                     eps: float = 1e-9) -> Tensor:
     """Return the exponents of COCO's object key-point similarity.
 
-    ``|p - g|^2 / (2 sigma)^2 / (area + eps) / 2`` (spec section 9.3).
+    ``|p - g|^2 / (2 sigma)^2 / (area + eps) / 2`` (reference.md 6.2).
 
     Args:
         pred (Tensor): Key points of shape (..., K, 2) in pixels.

@@ -43,7 +43,7 @@ def select_candidates(scores: Tensor,
                       score_thr: float,
                       num_candidates: int,
                       multi_label: bool = True) -> Tuple[Tensor, Tensor, Tensor]:
-    """Return the best (prior, class) pairs of an image (spec section 3.2).
+    """Return the best (prior, class) pairs of an image (reference.md 5.1).
 
     Args:
         scores (Tensor): Scores of shape (L, C).

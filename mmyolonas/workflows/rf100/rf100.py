@@ -6,7 +6,7 @@ one is not given there), and mAP at IoU 0.5 of YOLOv5, YOLOv7 and YOLOv8.
 
 Sources: ``metadata/datasets_stats.csv`` and ``datasets_links_640.txt`` of
 roboflow/roboflow-100-benchmark (arXiv:2211.13523); ``classes`` from SuperGradients'
-``roboflow/metadata.py`` (spec section 5.2). Its authors warn that the released numbers
+``roboflow/metadata.py`` (reference.md 15.3). Its authors warn that the released numbers
 mix splits: some are of valid, some of test (issue 46 there).
 """
 import csv

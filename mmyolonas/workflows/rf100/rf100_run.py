@@ -31,7 +31,7 @@ from mmyolonas.workflows.rf100.rf100 import rf100_datasets
 from mmyolonas.workflows.rf100.rf100_folders import read_splits
 from mmyolonas.workflows.rf100.rf100_results import Result, ResultTable
 
-#: Smaller sets are repeated to this many images an epoch (spec section 5.2).
+#: Smaller sets are repeated to this many images an epoch (reference.md 11.7).
 _LEAST_IMAGES = 512
 _METRIC = 'coco/bbox_mAP'
 

@@ -20,7 +20,7 @@ from tests.reference import (
     supergradients_key,
 )
 
-# spec section 1.10, without the placeholder of the fused convolution
+# reference.md 3.6, without the placeholder of the fused convolution
 NUM_PARAMETERS = dict(n=7165323, s=16050444, m=40886734, l=56919508)
 
 
