@@ -1,14 +1,48 @@
-"""Preparing a model for export: fusing blocks, folding the shortcuts' scales."""
+"""What export folds: blocks and norms into convolutions, the shortcuts' scales into neighbours."""
 import copy
 
 import torch
+from mmcv.cnn import ConvModule
 from torch import nn
 
-from mmyolonas.models.layers import ConvNormAct, QARepVGGBlock, YOLONASBottleneck, YOLONASCSPLayer
+from mmyolonas.models.layers import (
+    ConvNormAct,
+    QARepVGGBlock,
+    YOLONASBottleneck,
+    YOLONASCSPLayer,
+    fuse_blocks,
+)
+from mmyolonas.models.utils import fold_norm
+from mmyolonas.utils import UserError
+
+_NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
+
+
+def fuse_model(model: nn.Module) -> nn.Module:
+    """Return a copy whose blocks are convolution and activation alone.
+
+    QARepVGG blocks become one convolution; batch norms behind convolutions are
+    folded into them (in double precision). Ranges found with branches or norms
+    in place would belong to tensors that the exported graph does not have.
+
+    Args:
+        model (nn.Module): Detector or pose estimator; it stays as it is.
+
+    Returns:
+        nn.Module: Fused copy in evaluation mode, trainable.
+
+    Raises:
+        UserError: Something of the model cannot be fused.
+    """
+    model = _fuse(copy.deepcopy(model))
+    check_fused(model)
+    return model.requires_grad_(True)
 
 
 def prepare_model(model: nn.Module, fold_shortcuts: bool = True) -> nn.Module:
-    """Return a fused copy of a model, on the CPU and in evaluation mode.
+    """Return a fused copy of a model for export, on the CPU and in evaluation mode.
+
+    What cannot be fused (another detector's group norms) stays.
 
     Args:
         model (nn.Module): Detector or pose estimator; it stays as it is.
@@ -17,13 +51,49 @@ def prepare_model(model: nn.Module, fold_shortcuts: bool = True) -> nn.Module:
     Returns:
         nn.Module: The copy.
     """
-    model = copy.deepcopy(model).cpu().eval()
-    for module in list(model.modules()):
-        if isinstance(module, QARepVGGBlock):
-            module.switch_to_deploy()
+    model = _fuse(copy.deepcopy(model).cpu())
     if fold_shortcuts:
         fold_shortcut_scales(model)
     return model.requires_grad_(False)
+
+
+def check_fused(model: nn.Module) -> None:
+    """Raise if a model still has norms or branches.
+
+    Raises:
+        UserError: It has, with the name of the first.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, _NORMS) or (
+                isinstance(module, QARepVGGBlock) and not module.is_fused):
+            raise UserError(f'{name} ({type(module).__name__}) is not fused; quantise the result '
+                            'of mmyolonas.quantization.fuse_model(model).')
+
+
+def _fuse(model: nn.Module) -> nn.Module:
+    fuse_blocks(model.eval())
+    for module in model.modules():
+        if isinstance(module, ConvModule) and _norm_folds(module):
+            _fold_norm(module)
+    return model
+
+
+def _norm_folds(module: ConvModule) -> bool:
+    """Return whether a norm with running statistics directly follows a plain convolution."""
+    norm, order = module.norm, module.order
+    return (type(module.conv) is nn.Conv2d and isinstance(norm, nn.BatchNorm2d)
+            and norm.running_var is not None and norm.weight is not None
+            and order.index('norm') == order.index('conv') + 1)
+
+
+@torch.no_grad()
+def _fold_norm(module: ConvModule) -> None:
+    conv = module.conv
+    bias = None if conv.bias is None else conv.bias.double()
+    weight, bias = fold_norm(conv.weight.double(), bias, module.norm)
+    conv.weight.copy_(weight.float())
+    conv.bias = nn.Parameter(bias.to(conv.weight))
+    setattr(module, module.norm_name, nn.Identity())
 
 
 def fold_shortcut_scales(model: nn.Module) -> int:
@@ -52,7 +122,9 @@ def fold_shortcut_scales(model: nn.Module) -> int:
 @torch.no_grad()
 def _fold_layer(layer: YOLONASCSPLayer) -> int:
     bottlenecks = list(layer.bottlenecks)
-    if not bottlenecks or not all(map(_is_foldable, bottlenecks)):
+    if not bottlenecks or not shortcuts_fold(layer) or not all(
+            _is_one_convolution(block) for bottleneck in bottlenecks
+            for block in (bottleneck.cv1, bottleneck.cv2)):
         return 0
     scale, scales = 1., [1.]
     for bottleneck in bottlenecks:
@@ -71,21 +143,38 @@ def _fold_layer(layer: YOLONASCSPLayer) -> int:
     return len(bottlenecks)
 
 
-def _is_foldable(bottleneck: YOLONASBottleneck) -> bool:
+def shortcuts_fold(layer: nn.Module) -> bool:
+    """Return whether export folds the scales of a layer's shortcuts, once blocks are fused.
+
+    Args:
+        layer (nn.Module): Any module, fused or not; on the ``meta`` device scales
+            count as positive.
+    """
+    return isinstance(layer, YOLONASCSPLayer) and all(map(_shortcut_folds, layer.bottlenecks))
+
+
+def _shortcut_folds(bottleneck: YOLONASBottleneck) -> bool:
     if not isinstance(bottleneck.drop_path, nn.Identity) and bottleneck.training:
         return False
-    if type(bottleneck.shortcut) is not nn.Identity or not bottleneck.alpha.item() > 1e-3:
-        return False
-    return all(_is_plain(block) for block in (bottleneck.cv1, bottleneck.cv2))
+    alpha = bottleneck.alpha
+    return (type(bottleneck.shortcut) is nn.Identity
+            and (alpha.is_meta or alpha.item() > 1e-3)
+            and all(map(_passes_scale, (bottleneck.cv1, bottleneck.cv2))))
 
 
-def _is_plain(block: nn.Module) -> bool:
+def _passes_scale(block: nn.Module) -> bool:
+    """Return whether a positive factor passes a block: one convolution and ReLU."""
     if isinstance(block, QARepVGGBlock):
-        return (block.is_fused and isinstance(block.post_bn, nn.Identity)
-                and isinstance(block.act, nn.ReLU) and isinstance(block.attention, nn.Identity)
-                and type(block.rbr_reparam) is nn.Conv2d)
+        return isinstance(block.act, nn.ReLU) and isinstance(block.attention, nn.Identity)
     return (isinstance(block, ConvNormAct) and type(block.conv) is nn.Conv2d
             and isinstance(getattr(block, 'activate', None), nn.ReLU))
+
+
+def _is_one_convolution(block: nn.Module) -> bool:
+    """Return whether a block has its final form (other blocks never had branches)."""
+    return not isinstance(block, QARepVGGBlock) or (
+        block.is_fused and isinstance(block.post_bn, nn.Identity)
+        and type(block.rbr_reparam) is nn.Conv2d)
 
 
 def _convolution(block: nn.Module) -> nn.Conv2d:

@@ -16,7 +16,7 @@ __getattr__, __dir__, __all__ = lazy_names(__name__, {
     'count_pairs': '.graph.qdq',
     'default_layers': '.graph.groups',
     'find_groups': '.graph.groups',
-    'fuse_model': '.ranges.fuse',
+    'fuse_model': 'mmyolonas.export.fusion',
     'insert_qdq': '.graph.qdq',
     'quantise_model': '.ranges.quantizers',
     'select': '.graph.selection',

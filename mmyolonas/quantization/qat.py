@@ -13,9 +13,9 @@ from mmengine.runner.checkpoint import load_checkpoint
 from torch import nn
 
 import mmyolonas.models  # noqa: F401
+from mmyolonas.export.fusion import fuse_model
 from mmyolonas.quantization.choice.plan import Plan
 from mmyolonas.quantization.ranges.calibration import calibrate
-from mmyolonas.quantization.ranges.fuse import fuse_model
 from mmyolonas.quantization.ranges.images import load_samples
 from mmyolonas.quantization.ranges.quantizers import QuantizedModel, quantise_model, weight_ranges
 from mmyolonas.quantization.table import RangeTable

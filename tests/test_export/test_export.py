@@ -6,10 +6,11 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from mmcv.cnn import ConvModule
 
 from mmyolonas.export import export, export_onnx, get_metadata, prepare_model
 from mmyolonas.export.export import unmatched
-from mmyolonas.export.fusion import fold_shortcut_scales
+from mmyolonas.export.fusion import fold_shortcut_scales, shortcuts_fold
 from mmyolonas.quantization import fuse_model
 from mmyolonas.runtime import open_session
 from mmyolonas.utils import UserError
@@ -178,6 +179,36 @@ def test_folded_shortcuts_give_the_same_numbers(zoo):
     stuck = prepare_model(model, fold_shortcuts=False)
     stuck.backbone.stage1.blocks.bottlenecks[0].alpha.data.fill_(-1)
     assert fold_shortcut_scales(stuck) == 3 * 2 + 4
+
+
+@pytest.mark.parametrize('options', [
+    dict(order=('norm', 'conv', 'act')), dict(order=('conv', 'act', 'norm')),
+    dict(norm_cfg=dict(type='BN', affine=False)), dict(norm_cfg=dict(type='GN', num_groups=2)),
+    dict(order=('conv', 'norm', 'act'))])
+def test_norms_fold_only_where_they_follow_their_convolution(options):
+    block = ConvModule(4, 4, 3, **{'norm_cfg': dict(type='BN'), **options})
+    if isinstance(block.norm, torch.nn.BatchNorm2d):
+        block.norm.running_mean.uniform_(-1, 1)
+        block.norm.running_var.uniform_(0.5, 2)
+    prepared, image = prepare_model(block), torch.rand(2, 4, 8, 8)
+    assert torch.allclose(prepared(image), block.eval()(image), atol=1e-5)
+    assert isinstance(prepared.norm, torch.nn.Identity) == (
+        options == dict(order=('conv', 'norm', 'act')))
+
+
+@pytest.mark.parametrize('change', ['none', 'negative', 'activation', 'shortcut'])
+def test_what_folds_is_known_before_it_is_fused(zoo, change):
+    model = copy.deepcopy(zoo.model('detection'))
+    bottleneck = model.backbone.stage1.blocks.bottlenecks[0]
+    if change == 'negative':
+        bottleneck.alpha.data.fill_(-1)
+    elif change == 'activation':
+        bottleneck.cv1.act = torch.nn.SiLU()
+    elif change == 'shortcut':
+        bottleneck.shortcut = torch.nn.Conv2d(1, 1, 1)
+    foretold = sum(len(layer.bottlenecks) for layer in model.modules() if shortcuts_fold(layer))
+    assert fold_shortcut_scales(prepare_model(model, fold_shortcuts=False)) == foretold
+    assert foretold == (12 if change == 'none' else 10)
 
 
 def test_reported_errors_are_small(zoo, tmp_path):

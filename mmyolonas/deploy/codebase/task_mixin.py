@@ -9,7 +9,7 @@ from torch import nn
 
 from mmyolonas.export.config_metadata import metadata_from_config
 from mmyolonas.export.metadata import ModelMetadata
-from mmyolonas.models.layers import QARepVGGBlock
+from mmyolonas.models.layers import fuse_blocks
 
 from .session_wrapper import SessionWrapper
 
@@ -35,9 +35,7 @@ class TaskMixin:
 
     def fuse(self, model: nn.Module) -> nn.Module:
         """Fuse whatever block a detector of other making has left unfused."""
-        for module in list(model.modules()):
-            if isinstance(module, QARepVGGBlock):
-                module.switch_to_deploy()
+        fuse_blocks(model)
         return model
 
     def session_wrapper(self, files: Sequence[str]) -> SessionWrapper:

@@ -5,7 +5,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmyolonas.models.layers import QARepVGGBlock, SPPBottleneck, YOLONASCSPLayer
+from mmyolonas.models.layers import QARepVGGBlock, SPPBottleneck, YOLONASCSPLayer, fuse_blocks
 from mmyolonas.models.utils import OptConfig, pick_arch
 from mmyolonas.registry import MODELS
 
@@ -173,6 +173,4 @@ class YOLONASBackbone(BaseModule):
 
     def switch_to_deploy(self, test_cfg: OptConfig = None) -> None:
         """Fuse every re-parameterised block; idempotent."""
-        for module in self.modules():
-            if isinstance(module, QARepVGGBlock):
-                module.switch_to_deploy()
+        fuse_blocks(self)

@@ -1,7 +1,7 @@
 """YOLO-NAS detector."""
 from mmdet.models.detectors import SingleStageDetector
 
-from mmyolonas.models.layers import QARepVGGBlock
+from mmyolonas.models.layers import QARepVGGBlock, fuse_blocks
 from mmyolonas.models.utils import OptConfig
 from mmyolonas.registry import MODELS
 
@@ -16,9 +16,7 @@ class YOLONAS(SingleStageDetector):
 
     def switch_to_deploy(self, test_cfg: OptConfig = None) -> None:
         """Fuse every re-parameterised block of backbone, neck and head; idempotent."""
-        for module in self.modules():
-            if isinstance(module, QARepVGGBlock):
-                module.switch_to_deploy()
+        fuse_blocks(self)
 
     def fuse_partial(self) -> None:
         """Merge the branches of every block, keeping the norm after the sum; idempotent."""

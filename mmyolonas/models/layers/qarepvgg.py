@@ -184,3 +184,10 @@ class QARepVGGBlock(BaseModule):
         conv.weight = nn.Parameter(kernel.to(reference))
         conv.bias = nn.Parameter(bias.to(reference))
         self.rbr_reparam = conv.train(self.training)
+
+
+def fuse_blocks(model: nn.Module) -> None:
+    """Fuse every QARepVGG block of a model, in place; idempotent."""
+    for module in list(model.modules()):
+        if isinstance(module, QARepVGGBlock):
+            module.switch_to_deploy()

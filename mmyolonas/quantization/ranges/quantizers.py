@@ -6,12 +6,12 @@ from typing import Dict, Iterator, List, Optional
 import torch
 from torch import Tensor, nn
 
+from mmyolonas.export.fusion import check_fused
 from mmyolonas.quantization.graph.dataflow import Dataflow, analyse
 from mmyolonas.quantization.graph.groups import default_layers
 from mmyolonas.quantization.graph.selection import Selection, select
 from mmyolonas.quantization.graph.trace import is_bottleneck, trace
 from mmyolonas.quantization.ranges._modelopt import quantizer_module
-from mmyolonas.quantization.ranges.fuse import check_fused
 from mmyolonas.quantization.table import RangeTable
 from mmyolonas.utils import UserError
 

@@ -4,7 +4,8 @@ from typing import Any, Callable, Iterator
 
 from torch import nn
 
-from mmyolonas.models.layers import QARepVGGBlock, YOLONASCSPLayer
+from mmyolonas.export.fusion import shortcuts_fold
+from mmyolonas.models.layers import QARepVGGBlock
 
 
 @contextmanager
@@ -17,12 +18,13 @@ def as_exported(model: nn.Module) -> Iterator[None]:
     modes = {module: module.training for module in model.modules() if module.training}
     replaced = []
     try:
-        for module in model.modules():
+        for module in modes:
             module.training = False
+        for module in model.modules():
             if isinstance(module, QARepVGGBlock) and not module.is_fused:
                 module.forward = _fused_forward(module)
                 replaced.append(module)
-            elif _scale_is_folded(module):
+            elif shortcuts_fold(module):
                 for bottleneck in module.bottlenecks:
                     bottleneck.forward = _plain_bottleneck(bottleneck)
                     replaced.append(bottleneck)
@@ -47,17 +49,3 @@ def _fused_forward(block: QARepVGGBlock) -> Callable[[Any], Any]:
 def _plain_bottleneck(bottleneck: nn.Module) -> Callable[[Any], Any]:
     """Return the forward of a bottleneck whose scale went into its neighbours."""
     return lambda x: x + bottleneck.cv2(bottleneck.cv1(x))
-
-
-def _scale_is_folded(layer: nn.Module) -> bool:
-    """Return whether export folds the shortcuts' scales of a layer into convolutions."""
-    return isinstance(layer, YOLONASCSPLayer) and all(
-        type(bottleneck.shortcut) is nn.Identity and all(
-            isinstance(_activation(block), nn.ReLU) and
-            isinstance(getattr(block, 'attention', None), (nn.Identity, type(None)))
-            for block in (bottleneck.cv1, bottleneck.cv2))
-        for bottleneck in layer.bottlenecks)
-
-
-def _activation(block: nn.Module) -> Any:
-    return block.act if isinstance(block, QARepVGGBlock) else getattr(block, 'activate', None)
