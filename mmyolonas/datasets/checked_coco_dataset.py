@@ -16,13 +16,10 @@ from mmyolonas.datasets.formats.coco_checks import (
     read_coco_file,
     shorten,
 )
+from mmyolonas.datasets.transforms.load_checked_image import use_checked_loading
 from mmyolonas.registry import DATASETS
 from mmyolonas.utils.data_error import DataError
-from mmyolonas.utils.image_checks import (
-    image_problem,
-    is_cut_short,
-    opencv_accepts_cut_files,
-)
+from mmyolonas.utils.image_checks import ImageError, image_problem
 
 
 @DATASETS.register_module()
@@ -76,6 +73,7 @@ class CheckedCocoDataset(CocoDataset):
         self._skipped: set = set()
         self._warned_about_size = False
         super().__init__(*args, **kwargs)
+        use_checked_loading(self.pipeline)
 
     def load_data_list(self) -> List[dict]:
         """Read and check the annotation file.
@@ -205,12 +203,9 @@ class CheckedCocoDataset(CocoDataset):
         path, height, width = info['img_path'], info['height'], info['width']
         local = self.backend_args is None and '://' not in path
         try:
-            # OpenCV 4 fills the missing part of a file with grey and says nothing.
-            if local and opencv_accepts_cut_files() and osp.isfile(path) and is_cut_short(path):
-                raise DataError(image_problem(path))
             data = self.pipeline(info)
         except Exception as error:
-            if isinstance(error, DataError):
+            if isinstance(error, (DataError, ImageError)):
                 message = str(error)
             else:
                 message = image_problem(path) if local else None

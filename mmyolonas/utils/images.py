@@ -2,17 +2,17 @@
 import glob
 import os
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple, Union
 
 import cv2
 import numpy as np
 
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import IMAGE_SUFFIXES
-
-_ROTATED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
+from mmyolonas.utils.image_checks import ImageError, check_header, read_header
 
 
 @dataclass
@@ -61,31 +61,117 @@ def find_images(inputs: Sequence[str]) -> List[Path]:
 
 def image_size(path: Path) -> Optional[Tuple[int, int]]:
     """Return width and height from an image's header, turned as OpenCV turns it; None if bad."""
-    from PIL import Image
     try:
-        with Image.open(path) as image:
-            width, height = image.size
-            rotated = image.getexif().get(0x0112) in _ROTATED
-    except (OSError, ValueError, SyntaxError):
+        with open(path, 'rb') as file:
+            header = read_header(file)
+    except OSError:
         return None
-    return (height, width) if rotated else (width, height)
+    if header is None:
+        return None
+    return header.size[::-1] if header.turned else header.size
 
 
-def read_image(path: Path) -> np.ndarray:
-    """Return an image as BGR, uint8; grey, alpha and 16-bit images are converted.
+def read_image(path: Union[str, Path]) -> np.ndarray:
+    """Return an image file as BGR, uint8; see :func:`decode_image`.
 
     Raises:
-        UserError: The file cannot be read; the message says why.
+        ImageError: The file cannot be read; the message says why.
     """
     try:
-        data = np.fromfile(path, np.uint8)  # imread cannot open every path on every system
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    except (OSError, cv2.error):
-        image = None
+        data = Path(path).read_bytes()  # imread cannot open every path on every system
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, ValueError):
+        raise ImageError(f"image file '{path}' does not exist: check data_root and data_prefix "
+                         'in the config, and file_name in the annotations') from None
+    except OSError as error:
+        raise ImageError(f"image file '{path}' cannot be opened: {error.strerror}") from None
+    return decode_image(data, str(path))
+
+
+def decode_image(data: bytes, path: str, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
+    """Return an encoded image as BGR, uint8: the one way in for images.
+
+    Grey, palette, CMYK and transparent images become BGR; of images with more than
+    8 bits the used bits become 0..255, with a warning (see :func:`to_8_bits`).
+
+    Args:
+        data (bytes): Content of the file.
+        path (str): Its name, for messages.
+        flags (int): OpenCV's flags of a colour image. Defaults to ``IMREAD_COLOR``.
+
+    Returns:
+        ndarray: (H, W, 3).
+
+    Raises:
+        ImageError: It is no image, cut short, damaged, or larger than
+            ``MMYOLONAS_MAX_PIXELS``; nothing was decoded in the last case.
+    """
+    header = check_header(data, path)
+    buffer = np.frombuffer(data, np.uint8)
+    image = None
+    for flag in (flags | cv2.IMREAD_ANYDEPTH, cv2.IMREAD_UNCHANGED):
+        try:
+            image = cv2.imdecode(buffer, flag)
+        except cv2.error:
+            image = None
+        if image is not None:
+            break
     if image is None:
-        from mmyolonas.utils.image_checks import image_problem
-        raise UserError(image_problem(str(path)) or f"image file '{path}' cannot be decoded")
-    return image
+        raise ImageError(f"image file '{path}' is a damaged {header.format} file: copy it again")
+    if image.dtype != np.uint8:
+        image = to_8_bits(image, path)
+    if image.ndim == 2:
+        image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+    return np.ascontiguousarray(image[..., :3])
+
+
+def to_8_bits(image: np.ndarray, path: str) -> np.ndarray:
+    """Return an image of more bits as uint8.
+
+    Cameras and microscopes put 10, 12 or 14 bits into 16, which would become
+    almost black. The smallest of 8, 10, 12, 14 and 16 bits that holds the brightest
+    value is taken to be the range; ``MMYOLONAS_IMAGE_BITS`` sets it for all images,
+    which keeps frames comparable. Floating point is taken for 0..1, 0..255 or 16
+    bits, by its largest value; NaN is black.
+
+    Args:
+        image (ndarray): Of any number type.
+        path (str): Its name, for the warning.
+    """
+    values = np.nan_to_num(image, nan=0, posinf=0, neginf=0) if image.dtype.kind == 'f' else image
+    brightest = float(values.max(initial=0))
+    fixed = _fixed_bits()
+    if image.dtype.kind == 'f' and brightest <= 1 and fixed is None:
+        bits, full = 'a range of 0 to 1', 1.
+    else:
+        used = fixed or next((b for b in (8, 10, 12, 14, 16) if brightest < 2**b), 32)
+        bits, full = f'{used} bits', (brightest if used == 32 else 2.**used - 1)
+    _warn_of_depth(image.dtype, bits, path)
+    if image.dtype == np.uint16 and full < 2**16 and full > 1:
+        shift = max(0, int(full).bit_length() - 8)
+        return np.minimum(values >> shift, 255).astype(np.uint8)
+    return np.clip(values * (255 / full) + 0.5, 0, 255).astype(np.uint8)
+
+
+def _fixed_bits() -> Optional[int]:
+    text = os.environ.get('MMYOLONAS_IMAGE_BITS', '')
+    if text and not (text.isascii() and text.isdigit() and 8 <= int(text) <= 16):
+        raise UserError('the environment variable MMYOLONAS_IMAGE_BITS must be a number from 8 to '
+                        f'16, got {text!r}')
+    return int(text) if text else None
+
+
+_WARNED: Set[Tuple[str, str]] = set()
+
+
+def _warn_of_depth(dtype: np.dtype, bits: str, path: str) -> None:
+    """Warn once for each kind of image that is not the usual 8 or full 16 bits."""
+    kind = (str(dtype), bits)
+    if kind not in _WARNED and kind != ('uint16', '16 bits'):
+        _WARNED.add(kind)
+        warnings.warn(
+            f"image '{path}' ({dtype}) uses {bits}, which became 0..255: if images must keep their "
+            'brightness relative to each other, convert them to 8 bits with one factor, or set '
+            'the environment variable MMYOLONAS_IMAGE_BITS', stacklevel=3)
 
 
 def iter_images(paths: Iterable[Path], failures: Optional[List[str]] = None) -> Iterator[Frame]:

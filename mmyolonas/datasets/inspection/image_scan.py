@@ -9,8 +9,8 @@ from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 import cv2
 import numpy as np
 
-from mmyolonas.utils.image_checks import image_problem, is_cut_short
-from mmyolonas.utils.images import image_size
+from mmyolonas.utils.image_checks import ImageError, ImageHeader, check_header, image_problem
+from mmyolonas.utils.images import decode_image
 from mmyolonas.utils.progress import track
 
 _THUMBNAIL = 16
@@ -48,25 +48,30 @@ def scan_image(path: Path) -> ScannedImage:
         data = path.read_bytes()
     except OSError:
         return ScannedImage(path, problem=image_problem(str(path)) or f"'{path}' cannot be opened")
-    size = image_size(path)
-    # reduced decoding is several times faster, and enough where much is left
-    large = size is not None and min(size) >= _LARGE
-    flag = cv2.IMREAD_REDUCED_GRAYSCALE_4 if large else cv2.IMREAD_GRAYSCALE
     try:
-        grey = cv2.imdecode(np.frombuffer(data, np.uint8), flag) if data else None
-    except cv2.error:
-        grey = None
-    if grey is None or size is None or is_cut_short(str(path)):
-        problem = image_problem(str(path))
-        if problem is not None or grey is None:
-            return ScannedImage(path, problem=problem or f"image file '{path}' cannot be decoded")
-        # a rare format that OpenCV reads and Pillow does not
-        size = size or cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape[1::-1]
+        header = check_header(data, str(path))
+        # reduced decoding is several times faster, and enough where much is left
+        grey, size = _grey(data, header), header.size[::-1] if header.turned else header.size
+        if grey is None:
+            image = decode_image(data, str(path))
+            grey, size = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), image.shape[1::-1]
+    except ImageError as error:
+        return ScannedImage(path, problem=str(error))
     small = cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA)
     bits = int.from_bytes(np.packbits(small[:, 1:] > small[:, :-1]).tobytes(), 'big')
     thumbnail = cv2.resize(grey, (_THUMBNAIL, _THUMBNAIL), interpolation=cv2.INTER_AREA)
     return ScannedImage(path, size, None, hashlib.blake2b(data, digest_size=16).digest(), bits,
                         thumbnail)
+
+
+def _grey(data: bytes, header: ImageHeader) -> Optional[np.ndarray]:
+    """Return a picture in grey, perhaps smaller; None if it does not decode as it is."""
+    large = min(header.size) >= _LARGE
+    flag = cv2.IMREAD_REDUCED_GRAYSCALE_4 if large else cv2.IMREAD_GRAYSCALE
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    except cv2.error:
+        return None
 
 
 def scan_images(paths: Sequence[Path], label: str = 'looking at images',

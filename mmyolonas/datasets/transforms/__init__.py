@@ -1,6 +1,7 @@
 """Transforms for detection and pose pipelines."""
 from .center_pad import CenterPad
 from .hsv_random_aug import HSVRandomAug
+from .load_checked_image import LoadCheckedImage
 from .load_weighted_annotations import LoadWeightedAnnotations
 from .pack_weighted_det_inputs import PackWeightedDetInputs
 from .pose_brightness_contrast import PoseBrightnessContrast
@@ -17,7 +18,8 @@ from .yolonas_mix_up import YOLONASMixUp
 from .yolonas_random_affine import YOLONASRandomAffine
 
 __all__ = [
-    'CenterPad', 'HSVRandomAug', 'LoadWeightedAnnotations', 'PackWeightedDetInputs',
+    'CenterPad', 'HSVRandomAug', 'LoadCheckedImage', 'LoadWeightedAnnotations',
+    'PackWeightedDetInputs',
     'PoseBrightnessContrast', 'PoseMosaic', 'PosePackLabels', 'PoseRandomAffine',
     'PoseRandomFlip', 'PoseRandomRot90',
     'PoseRemoveSmall', 'PoseResizePad', 'PoseSanitize', 'RandomChannelSwap',
