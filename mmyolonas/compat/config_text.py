@@ -40,17 +40,27 @@ def _has_odd_key(value: object) -> bool:
 
 
 @repair('CheckpointLoader', 'every mmengine')
-def _drop_config_of_checkpoints() -> str | None:
-    """Keep ``resume`` from running ``meta['config']``, text of the checkpoint.
+def _read_checkpoints_as_data() -> str | None:
+    """Read every local checkpoint through :func:`mmyolonas.utils.checkpoints.read_checkpoint`.
 
-    mmengine looks there for the number of GPUs, which nothing has written for years.
-    Every loader of mmengine, mmdet and mmpose comes through here.
+    mmengine unpickles anything with torch < 2.6, and leaves what is wrong with a file to
+    the reader of a traceback. And ``resume`` runs ``meta['config']``, a text of the
+    checkpoint in which mmengine looks for the number of GPUs; nothing has written it
+    for years. Every loader of mmengine, mmdet, mmpose and mmdeploy comes through here.
     """
     if not has_module('mmengine'):
         return None
     from mmengine.runner.checkpoint import CheckpointLoader
 
     original = CheckpointLoader.load_checkpoint.__func__
+    local = CheckpointLoader._schemes['']
+
+    @functools.wraps(local)
+    def load_from_local(filename, map_location=None):
+        from mmyolonas.utils.checkpoints import check_structure, read_checkpoint
+        loaded = read_checkpoint(filename, map_location=map_location)
+        check_structure(loaded, str(filename))
+        return loaded
 
     @functools.wraps(original)
     def load_checkpoint(cls, *args, **kwargs):
@@ -59,8 +69,9 @@ def _drop_config_of_checkpoints() -> str | None:
             loaded['meta'].pop('config', None)
         return loaded
 
+    CheckpointLoader.register_scheme('', load_from_local, force=True)
     CheckpointLoader.load_checkpoint = classmethod(load_checkpoint)
-    return 'resuming runs a text that the checkpoint holds'
+    return 'resuming runs a text that the checkpoint holds, old versions of torch run more'
 
 
 @repair('BaseInferencer', 'every mmengine')
@@ -79,11 +90,21 @@ def _parse_config_of_checkpoints() -> str | None:
         if not cfg and weights is not None:
             from mmyolonas.utils.inert import parse_config_text
             checkpoint = _load_checkpoint(weights, map_location='cpu')
-            text = checkpoint.get('message_hub', {}).get('runtime_info', {}).get(
-                'cfg', checkpoint.get('meta', {}).get('cfg'))
+            text = _config_of(checkpoint)
             if isinstance(text, str):
                 cfg.update(Config(parse_config_text(text, weights))._cfg_dict)
         return original(self, cfg, weights, device)
 
     BaseInferencer._init_model = init_model
     return 'an inferencer without a config runs the text that its checkpoint holds'
+
+
+def _config_of(checkpoint: object) -> object:
+    """Return the text of a checkpoint's config, from either place where mmengine looks."""
+    found = None
+    for path in (('meta', 'cfg'), ('message_hub', 'runtime_info', 'cfg')):
+        value = checkpoint
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        found = found if value is None else value
+    return found

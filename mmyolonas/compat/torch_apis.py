@@ -26,13 +26,13 @@ def _allow_mmengine_checkpoints() -> str | None:
         torch.load(io.BytesIO(buffer.getvalue()), weights_only=True)
         return None
     except pickle.UnpicklingError:
-        torch.serialization.add_safe_globals(_checkpoint_globals())
+        torch.serialization.add_safe_globals(checkpoint_globals())
         torch.load(io.BytesIO(buffer.getvalue()), weights_only=True)
     return ("mmengine's checkpoints hold its log buffers, configs and numpy "
             'values; these types were allowed, loading stays safe')
 
 
-def _checkpoint_globals() -> list:
+def checkpoint_globals() -> list:
     """Types and functions that mmengine's checkpoints are made of."""
     import numpy as np
     from mmengine.config import ConfigDict

@@ -5,6 +5,8 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from mmyolonas.export.config_metadata import metadata_from_config, test_pipeline
 from mmyolonas.export.metadata import ModelMetadata
+from mmyolonas.utils.checkpoint_match import state_of
+from mmyolonas.utils.checkpoints import check_checkpoint
 
 OURS = 'mmyolonas'
 
@@ -34,16 +36,16 @@ def load_model(model_cfg: Any, checkpoint: Optional[str]) -> Any:
     """Build a model on the CPU and load a checkpoint.
 
     Raises:
-        FileNotFoundError: No such checkpoint.
+        UserError: The file is missing or damaged.
         ValueError: The checkpoint belongs to another model.
     """
     from mmengine.model import revert_sync_batchnorm
     from mmengine.registry import MODELS, init_default_scope
-    from mmengine.runner.checkpoint import load_checkpoint
+    from mmengine.runner.checkpoint import CheckpointLoader
 
     import mmyolonas.models  # noqa: F401
-    if checkpoint and '://' not in checkpoint and not os.path.isfile(checkpoint):
-        raise FileNotFoundError(f'no such checkpoint: {checkpoint}')
+    if checkpoint:
+        check_checkpoint(checkpoint)
     is_pose = 'head' in model_cfg.model
     scope = model_cfg.get('default_scope') or ('mmpose' if is_pose else 'mmdet')
     _register_host(scope)
@@ -54,7 +56,8 @@ def load_model(model_cfg: Any, checkpoint: Optional[str]) -> Any:
     model = revert_sync_batchnorm(MODELS.build(cfg))
     if checkpoint:
         try:
-            load_checkpoint(model, checkpoint, map_location='cpu', strict=True)
+            content = CheckpointLoader.load_checkpoint(checkpoint, 'cpu', logger='silent')
+            model.load_state_dict(state_of(content, checkpoint), strict=True)
         except RuntimeError as error:
             first = str(error).splitlines()[:4]
             raise ValueError(f'checkpoint {checkpoint} does not fit the config: '

@@ -1,7 +1,5 @@
 """SuperGradients checkpoints into ours, and back."""
-import pickle
 from collections import OrderedDict
-from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import torch
@@ -26,34 +24,6 @@ from mmyolonas.utils.checkpoint_match import PREDICTION_LAYER, state_of
 from mmyolonas.utils.errors import UserError
 
 State = Dict[str, Tensor]
-
-
-def read_checkpoint(path: str, trust: bool = False) -> Any:
-    """Read a checkpoint file, by default without running code that it may hold.
-
-    Args:
-        path (str): File name.
-        trust (bool): Whether to unpickle any object. Only for files from a
-            source you trust: unpickling runs code. Defaults to False.
-
-    Raises:
-        UserError: The file is missing, damaged, or holds more than plain data.
-    """
-    if not Path(path).is_file():
-        raise UserError(f'checkpoint {path} does not exist.')
-    try:
-        return torch.load(path, map_location='cpu', weights_only=not trust)
-    except pickle.UnpicklingError as error:
-        if trust or 'nsupported' not in str(error):
-            raise UserError(f'{path} is damaged or not a PyTorch checkpoint.') from error
-        reason = str(error).split('\n')[-1].strip() or str(error)
-        raise UserError(
-            f'{path} holds Python objects besides tensors and plain data, which may run code when '
-            f'they are read. If you trust its source, repeat with --trust. ({reason})') from error
-    except Exception as error:  # garbage makes the unpickler fail in many ways
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f'{path} cannot be read as a PyTorch checkpoint: {reason}') from error
 
 
 def weights_of(checkpoint: Any, path: str) -> Tuple[State, str]:

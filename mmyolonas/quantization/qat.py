@@ -9,7 +9,6 @@ from typing import Any, Optional, Tuple
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import BaseModule, is_model_wrapper
-from mmengine.runner.checkpoint import load_checkpoint
 from torch import nn
 
 import mmyolonas.models  # noqa: F401
@@ -21,6 +20,8 @@ from mmyolonas.quantization.ranges.quantizers import QuantizedModel, quantise_mo
 from mmyolonas.quantization.table import RangeTable
 from mmyolonas.registry import HOOKS, MODELS
 from mmyolonas.utils import UserError
+from mmyolonas.utils.checkpoint_match import state_of
+from mmyolonas.utils.checkpoints import read_checkpoint
 
 _ATTRIBUTE = 'quantization'
 
@@ -137,8 +138,7 @@ class QATHook(Hook):
             raise UserError(f'QATHook: no such float checkpoint: {self.checkpoint}; train the '
                             'float model first, or set custom_hooks.0.checkpoint.')
         float_model = MODELS.build(runner.cfg.model.model)
-        load_checkpoint(float_model, self.checkpoint, map_location='cpu', strict=True,
-                        logger=runner.logger)
+        _load_strictly(float_model, self.checkpoint, 'the float model of this config')
         load_float_weights(quantised, float_model)
         if self.ranges is not None:
             quantised.load(RangeTable.load(self.ranges))
@@ -151,6 +151,16 @@ class QATHook(Hook):
     def before_train_epoch(self, runner: Any) -> None:
         """Let the ranges of the weights follow the weights."""
         refresh_weight_ranges(quantization_of(runner.model))
+
+
+def _load_strictly(model: nn.Module, checkpoint: str, owner: str) -> None:
+    """Load all weights of a model from a checkpoint."""
+    state = state_of(read_checkpoint(checkpoint), checkpoint)
+    try:
+        model.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        first = ' '.join(line.strip() for line in str(error).splitlines()[1:2])
+        raise UserError(f'{checkpoint} is no checkpoint of {owner}: {first[:200]}') from error
 
 
 def load_qat(cfg: Any, checkpoint: str) -> Tuple[nn.Module, nn.Module, RangeTable]:
@@ -174,11 +184,7 @@ def load_qat(cfg: Any, checkpoint: str) -> Tuple[nn.Module, nn.Module, RangeTabl
         raise UserError('--method qat needs the config of a quantisation-aware training, whose '
                         "model is of type 'mmyolonas.QuantizedModel'.")
     model = MODELS.build(cfg.model)
-    try:
-        load_checkpoint(model, checkpoint, map_location='cpu', strict=True)
-    except RuntimeError as error:
-        raise UserError(f'{checkpoint} is no checkpoint of this training: '
-                        f'{str(error).splitlines()[0]}') from error
+    _load_strictly(model, checkpoint, 'this training')
     quantised = quantization_of(model)
     fused = fuse_model(MODELS.build(cfg.model.model))
     own = fused.state_dict()

@@ -1,15 +1,14 @@
 """Models and data sets from a config, without a runner."""
 from typing import Tuple
 
-import torch
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from torch import nn
 from torch.utils.data import Dataset
 
-from mmyolonas.utils.checkpoint_match import check_match, match_state, state_of
-from mmyolonas.utils.checkpoints import check_checkpoint
+from mmyolonas.utils.checkpoint_match import check_match, match_state, meta_of, state_of
+from mmyolonas.utils.checkpoints import read_checkpoint
 from mmyolonas.utils.errors import UserError
 
 
@@ -43,9 +42,9 @@ def load_model(cfg: Config, path: str) -> Tuple[nn.Module, dict]:
         tuple[nn.Module, dict]: The model and the checkpoint's meta.
 
     Raises:
-        UserError: There is no such file, or it is of another model.
+        UserError: The file is missing, damaged, or of another model.
     """
-    checkpoint = torch.load(check_checkpoint(path), map_location='cpu')
+    checkpoint = read_checkpoint(path)
     state = state_of(checkpoint, path)
     cfg.model.pop('init_cfg', None)
     if 'init_cfg' in cfg.model.get('backbone', {}):
@@ -65,7 +64,7 @@ def load_model(cfg: Config, path: str) -> Tuple[nn.Module, dict]:
         raise UserError(f'{path} lacks {len(match.missing)} tensors of the model, for example '
                         f'{match.missing[0]}; it is not a complete checkpoint of this model.')
     model.load_state_dict(state, strict=False)
-    return model, checkpoint.get('meta') or {}
+    return model, meta_of(checkpoint)
 
 
 def build_dataset(cfg: Config, loader: str = 'train_dataloader') -> Dataset:

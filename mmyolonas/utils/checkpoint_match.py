@@ -63,17 +63,27 @@ def state_of(checkpoint: Mapping[str, Any], source: str = 'the checkpoint') -> D
     if not isinstance(checkpoint, Mapping):
         raise UserError(f'{source} holds a {type(checkpoint).__name__}, not a checkpoint.')
     state = checkpoint.get('state_dict', checkpoint)
+    if not isinstance(state, Mapping):
+        raise UserError(f'{source} is no checkpoint of a model: its state_dict is a '
+                        f'{type(state).__name__}.')
     if 'net' in checkpoint or 'ema_net' in checkpoint or any(
-            key.startswith(('heads.head1.', 'module.heads.head1.')) for key in state):
+            str(key).startswith(('heads.head1.', 'module.heads.head1.')) for key in state):
         raise UserError(
             f'{source} is a SuperGradients checkpoint; convert it first: '
             f'python tools/model_converters/sg2mm.py {source} converted.pth')
-    state = {key: value for key, value in state.items() if isinstance(value, Tensor)}
+    state = {key: value for key, value in state.items()
+             if isinstance(key, str) and isinstance(value, Tensor)}
     if not state:
         raise UserError(f'{source} holds no tensors; it is not a checkpoint of a model.')
     if all(key.startswith('module.') for key in state):
         state = {key[len('module.'):]: value for key, value in state.items()}
     return state
+
+
+def meta_of(checkpoint: Mapping[str, Any]) -> Dict[str, Any]:
+    """Return the ``meta`` of a loaded checkpoint; empty where there is none."""
+    meta = checkpoint.get('meta')
+    return dict(meta) if isinstance(meta, Mapping) else {}
 
 
 def check_match(match: StateMatch, source: str, strict_shapes: bool = True) -> None:

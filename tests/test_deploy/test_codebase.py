@@ -16,6 +16,7 @@ from mmyolonas.deploy.pipeline import (
 )
 from mmyolonas.export import get_metadata, metadata_from_config
 from mmyolonas.export.config_metadata import merge_postprocess, pipeline_preprocess
+from mmyolonas.utils import UserError
 from tests.exported_models import spread
 from tests.tiny import config, write_data
 
@@ -209,7 +210,7 @@ def test_sdk_refuses_what_it_cannot_serve(work):
 
 def test_checkpoint_of_another_model(work, tmp_path):
     _, cfg, checkpoint, _ = work
-    with pytest.raises(FileNotFoundError, match='no such checkpoint'):
+    with pytest.raises(UserError, match='does not exist'):
         load_model(cfg, str(tmp_path / 'no.pth'))
     other = cfg.copy()
     other.model.bbox_head.num_classes = 5

@@ -13,8 +13,8 @@ from mmyolonas.model_converters import (
 )
 from mmyolonas.model_converters.architecture import Architecture, block_infos, infer_architecture
 from mmyolonas.model_converters.names import to_sg_key
-from mmyolonas.model_converters.supergradients import read_checkpoint
 from mmyolonas.utils import UserError
+from mmyolonas.utils.checkpoints import read_checkpoint
 from tests import tiny
 from tests.reference import DATA, reference_input
 from tests.reference_weights import reference_tensor

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from mmyolonas.model_converters.supergradients import read_checkpoint
-from mmyolonas.utils.checkpoint_match import state_of
+from mmyolonas.utils.checkpoint_match import meta_of, state_of
+from mmyolonas.utils.checkpoints import read_checkpoint
 from mmyolonas.utils.cli import new_parser, run_main
 from mmyolonas.utils.files import atomic_path
 
@@ -35,7 +35,7 @@ def main() -> None:
     if args.half:
         state = {key: value.half() if value.is_floating_point() else value
                  for key, value in state.items()}
-    meta = dict(checkpoint.get('meta', {}))
+    meta = meta_of(checkpoint)
     for key in ('hook_msgs', 'time', 'experiment_name'):
         meta.pop(key, None)
     target = Path(args.dst)

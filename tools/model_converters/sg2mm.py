@@ -18,8 +18,8 @@ from mmyolonas.model_converters import (
     pose_start_weights,
     to_supergradients,
 )
-from mmyolonas.model_converters.supergradients import read_checkpoint
 from mmyolonas.utils.building import build_model
+from mmyolonas.utils.checkpoints import read_checkpoint
 from mmyolonas.utils.cli import add_cfg_options, new_parser, run_main
 from mmyolonas.utils.configs import load_config
 from mmyolonas.utils.errors import UserError

@@ -14,6 +14,7 @@ from mmengine.runner.checkpoint import weights_to_cpu
 from torch import Tensor
 
 from mmyolonas.registry import HOOKS
+from mmyolonas.utils.checkpoints import read_checkpoint
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import atomic_path, explain_full_disk, write_json
 from mmyolonas.utils.progress import track
@@ -144,7 +145,7 @@ class SnapshotAverageHook(Hook):
         """Validate the averaged file; the model has its own weights again afterwards."""
         model, loop = _model(runner), runner.val_loop
         own = {key: value.clone() for key, value in model.state_dict().items()}
-        model.load_state_dict(torch.load(path, map_location='cpu')['state_dict'])
+        model.load_state_dict(read_checkpoint(path)['state_dict'])
         model.eval()
         try:
             with torch.no_grad():
@@ -192,10 +193,10 @@ def average_states(paths: Sequence[Path]) -> Dict[str, Tensor]:
     Returns:
         dict[str, Tensor]: On the CPU, in the precision of the first.
     """
-    first = torch.load(paths[0], map_location='cpu')
+    first = read_checkpoint(paths[0])
     sums = {key: value.double() for key, value in first.items() if value.is_floating_point()}
     for path in track(paths[1:], 'averaging snapshots'):
-        state = torch.load(path, map_location='cpu')
+        state = read_checkpoint(path)
         for key, total in sums.items():
             total += state[key]
     return {key: (sums[key] / len(paths)).to(value.dtype) if key in sums else value

@@ -116,12 +116,14 @@ def look_at_data(task: Finetuning) -> Results:
     """Read and check the data, draw what was found, choose settings, write the config."""
     from mmyolonas.datasets.formats.layouts import read_layout
     from mmyolonas.datasets.inspection.report import inspect_data
-    from mmyolonas.utils.checkpoints import check_checkpoint
+    from mmyolonas.utils.checkpoint_match import state_of
+    from mmyolonas.utils.checkpoints import read_checkpoint
     from mmyolonas.utils.data_error import DataError
     from mmyolonas.visualization.data_report import draw_data_report
     from mmyolonas.workflows.finetune.finetune_config import write_config
     if task.options.pretrained:
-        check_checkpoint(task.options.pretrained)
+        # all of it: a damaged file is found out before an hour of looking at images
+        state_of(read_checkpoint(task.options.pretrained), task.options.pretrained)
     report = inspect_data(read_layout(task.data, task.format))
     print(report.to_text(), flush=True)
     folder = task.work_dir / 'data'

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Dict, List, Optional, Sequence
 
 from mmyolonas.run import find_script
-from mmyolonas.utils.checkpoints import check_checkpoint
+from mmyolonas.utils.checkpoints import check_checkpoint, read_checkpoint
 from mmyolonas.utils.configs import installed_config
 from mmyolonas.utils.data_error import DataError
 from mmyolonas.utils.errors import UserError
@@ -251,6 +251,8 @@ def run_all(names: Sequence[str], options: RF100Options, shard: str = '') -> Res
         UserError: The folder holds results of other options, or the disk is full.
     """
     work_dir = Path(options.work_dir)
+    if options.pretrained:
+        read_checkpoint(options.pretrained)  # damaged ones are found out once, not 100 times
     identity = options.identity()
     _check_identity(work_dir, identity)
     table = ResultTable(work_dir / (f'results_{shard}.csv' if shard else 'results.csv'))
