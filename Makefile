@@ -44,7 +44,7 @@ test test-slow test-classic test-onedl: export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help env env-classic env-onedl quickstart quickstart-pose test test-slow \
-        test-classic test-onedl lint lock doctor
+        test-classic test-onedl lint docs lock doctor
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
@@ -52,7 +52,7 @@ help:  ## Show this list
 
 env: $(VENV)/$(STAMP)  ## Make .venv with everything (about two minutes)
 
-$(VENV)/$(STAMP): pyproject.toml $(R)/default.in $(R)/nodeps.txt $(CONSTRAINTS)
+$(VENV)/$(STAMP): pyproject.toml $(R)/default.in $(R)/docs.in $(R)/nodeps.txt $(CONSTRAINTS)
 	@echo "Making $(VENV) with $$($(PYTHON) --version)"
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@$(call pip,$(VENV),--upgrade pip)
@@ -110,6 +110,12 @@ test-onedl: env-onedl  ## The tests on the OneDL forks (no mmpose, no mmdeploy t
 lint: env  ## Style, and the floors of the house (pyproject.toml)
 	@$(VENV)/bin/python -m ruff check .
 	@$(VENV)/bin/lint-imports --no-cache
+
+docs: env  ## The documentation site, in site/index.html; a broken link stops it
+	@$(VENV)/bin/python -c 'import mkdocs, mkdocstrings' 2>/dev/null || \
+	  { echo "the site needs mkdocs-material and mkdocstrings, and these Python 3.11 (requirements/docs.in)" >&2; exit 1; }
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet
+	@echo "Done: site/index.html"
 
 doctor: env  ## What is installed, repaired and missing
 	@$(VENV)/bin/python -m mmyolonas.doctor

@@ -66,7 +66,7 @@ def test_wheel_metadata(wheel):
     lines = metadata.read_text().splitlines()
     assert 'License-Expression: Apache-2.0' in lines and 'Requires-Python: >=3.10' in lines
     extras = {line.split()[1] for line in lines if line.startswith('Provides-Extra')}
-    assert extras == {'openmmlab', 'onedl', 'pose', 'deploy', 'quant', 'search', 'dev'}
+    assert extras == {'openmmlab', 'onedl', 'pose', 'deploy', 'quant', 'search', 'docs', 'dev'}
     required = [line for line in lines if line.startswith('Requires-Dist') and 'extra' not in line]
     assert not [line for line in required if re.search(r'mmcv|mmdet|mmengine|opencv', line)]
 
@@ -112,7 +112,7 @@ def test_inferencer_finds_models_by_name():
 
 
 @pytest.mark.parametrize('name', ['env', 'test', 'test-classic', 'test-onedl', 'lint',
-                                  'quickstart'])
+                                  'docs', 'quickstart'])
 def test_makefile_has_target(name):
     if shutil.which('make') is None:
         pytest.skip('no make here')

@@ -56,6 +56,13 @@ class Preprocess:
 
         The border that padding leaves at least stays as wide as it is (SuperGradients'
         636 within 640, for example).
+
+        Args:
+            width (int): Of the input, in pixels.
+            height (int): The same.
+
+        Returns:
+            Preprocess: The same steps for that size.
         """
         old = self.pad_size or self.resize_size or [width, height]
         margin = [0, 0] if self.resize_size is None else [
@@ -131,7 +138,11 @@ class ModelMetadata:
         _choice('channel_order', self.preprocess.channel_order, ('RGB', 'BGR'))
 
     def to_props(self) -> Dict[str, str]:
-        """Return the description as flat strings (JSON values) for a file's properties."""
+        """Return the description as flat strings (JSON values) for a file's properties.
+
+        Returns:
+            dict[str, str]: JSON by name of the field, and ``format``.
+        """
         props = {key: json.dumps(value) for key, value in asdict(self).items()}
         return {'format': FORMAT, **props}
 
@@ -143,6 +154,9 @@ class ModelMetadata:
             props (Mapping[str, str]): What :meth:`to_props` returned; further
                 keys are ignored.
             source (str): Name of the file for messages.
+
+        Returns:
+            ModelMetadata: The description.
 
         Raises:
             ValueError: The file was not written by this package, or by an

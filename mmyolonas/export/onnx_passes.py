@@ -275,6 +275,12 @@ def load_onnx(path: str, weights: bool = True) -> Any:
 def get_metadata(path: str) -> ModelMetadata:
     """Read the description of an ONNX file.
 
+    Args:
+        path (str): ONNX file that this package has written.
+
+    Returns:
+        ModelMetadata: Task, classes, pre- and post-processing.
+
     Raises:
         FileNotFoundError: No such file.
         ValueError: The file carries none.

@@ -123,6 +123,9 @@ class Predictor:
             image (ndarray): (H, W, 3) BGR, uint8.
             prediction (Prediction): What was found in it.
             keypoint_thr (float): Smallest score of a key point. Defaults to 0.3.
+
+        Returns:
+            ndarray: (H, W, 3) BGR, uint8.
         """
         image = image.copy()
         draw_boxes(image, prediction.boxes, prediction.labels, prediction.scores, self.classes,

@@ -26,12 +26,26 @@ class Prediction:
         return len(self.scores)
 
     def select(self, keep: np.ndarray) -> 'Prediction':
-        """Return the detections at indices, or where a mask is True."""
+        """Return the detections at indices, or where a mask is True.
+
+        Args:
+            keep (ndarray): (M,) indices, or a mask of (N,).
+
+        Returns:
+            Prediction: Those detections, in the order of ``keep``.
+        """
         return Prediction(*(None if value is None else value[keep] for value in (
             self.boxes, self.scores, self.labels, self.keypoints, self.keypoint_scores)))
 
     def of_classes(self, labels: Optional[Sequence[int]]) -> 'Prediction':
-        """Return the detections of some classes; None for all."""
+        """Return the detections of some classes; None for all.
+
+        Args:
+            labels (Sequence[int], optional): Numbers of the classes.
+
+        Returns:
+            Prediction: Their detections.
+        """
         return self if labels is None else self.select(np.isin(self.labels, list(labels)))
 
     def records(self, classes: Sequence[str] = ()) -> List[Dict[str, Any]]:
@@ -39,6 +53,10 @@ class Prediction:
 
         Args:
             classes (Sequence[str]): Class names.
+
+        Returns:
+            list[dict]: ``label``, ``class``, ``score``, ``box`` and key points if there are
+            any; boxes and points in pixels of the image.
         """
         records = []
         for index in range(len(self)):

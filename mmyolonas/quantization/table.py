@@ -29,12 +29,22 @@ class RangeTable:
     num_images: int = 0
 
     def save(self, path: Union[str, Path]) -> None:
-        """Write the table as JSON, atomically."""
+        """Write the table as JSON, atomically.
+
+        Args:
+            path (str | Path): File to write.
+        """
         write_text(path, json.dumps({'format': FORMAT, **asdict(self)}, indent=1) + '\n')
 
     @classmethod
     def load(cls, path: Union[str, Path]) -> 'RangeTable':
         """Read what :meth:`save` wrote.
+
+        Args:
+            path (str | Path): The file.
+
+        Returns:
+            RangeTable: The ranges.
 
         Raises:
             UserError: No such file, or it is no table of ranges.
@@ -49,6 +59,9 @@ class RangeTable:
 
     def check(self, layers: Iterable[str]) -> None:
         """Raise unless the table is of a model with these weighted layers.
+
+        Args:
+            layers (Iterable[str]): Names of the layers.
 
         Raises:
             UserError: Layers are missing, or a range is not a positive number.

@@ -27,6 +27,9 @@ class TensorInfo:
     def check(self, array: np.ndarray) -> None:
         """Complain about an array that does not fit.
 
+        Args:
+            array (ndarray): What is to be the input.
+
         Raises:
             TypeError: Another type of number.
             ValueError: Another shape, or one outside the profile.

@@ -45,7 +45,14 @@ class RuntimeResult:
                 for label in self.labels]
 
     def above(self, score: float) -> 'RuntimeResult':
-        """Return the detections with a higher score."""
+        """Return the detections with a higher score.
+
+        Args:
+            score (float): Between 0 and 1.
+
+        Returns:
+            RuntimeResult: What is above it.
+        """
         keep = self.scores > score
         names = ('boxes', 'scores', 'labels', 'keypoints', 'keypoint_scores')
         values = {name: getattr(self, name) for name in names}
@@ -58,6 +65,9 @@ class RuntimeResult:
         Args:
             image (str | ndarray): The image the result belongs to.
             keypoint_threshold (float): Key points below it are not drawn.
+
+        Returns:
+            ndarray: (H, W, 3) BGR, uint8.
         """
         from mmyolonas.runtime.drawing import draw_result
         return draw_result(read_image(image), self, keypoint_threshold)
@@ -150,7 +160,14 @@ class Runtime:
         return self.predict(list(images))
 
     def predict(self, images: Sequence[Image]) -> List[RuntimeResult]:
-        """Detect in several images, ``batch_size`` at a time."""
+        """Detect in several images, ``batch_size`` at a time.
+
+        Args:
+            images (Sequence[str | ndarray]): Files, or (H, W, 3) BGR, uint8.
+
+        Returns:
+            list[RuntimeResult]: One for each image, boxes in its pixels.
+        """
         results: List[RuntimeResult] = []
         for start in range(0, len(images), self.batch_size):
             blob, geometries = self.preprocess(images[start:start + self.batch_size])
@@ -161,6 +178,16 @@ class Runtime:
         """Return the input of shape (B, 3, H, W) and how to map results back.
 
         A file with a fixed batch size gets empty images after the given ones.
+
+        Args:
+            images (Sequence[str | ndarray]): Files, or (H, W, 3) BGR, uint8.
+
+        Returns:
+            tuple[ndarray, list[Geometry]]: The batch in the file's number type, and
+            one geometry for each image.
+
+        Raises:
+            ValueError: The images have different shapes after resizing.
         """
         planes, geometries = [], []
         for image in images:
@@ -178,12 +205,28 @@ class Runtime:
         return blob, geometries
 
     def infer(self, blob: np.ndarray) -> Dict[str, np.ndarray]:
-        """Run the network on a prepared batch."""
+        """Run the network on a prepared batch.
+
+        Args:
+            blob (ndarray): (B, 3, H, W), from ``preprocess``.
+
+        Returns:
+            dict[str, ndarray]: The file's outputs by name.
+        """
         return self.session.run({self._input.name: blob})
 
     def postprocess(self, outputs: Dict[str, np.ndarray],
                     geometries: Sequence[Geometry]) -> List[RuntimeResult]:
-        """Turn the network's outputs into results in image coordinates."""
+        """Turn the network's outputs into results in image coordinates.
+
+        Args:
+            outputs (dict[str, ndarray]): From ``infer``.
+            geometries (Sequence[Geometry]): From ``preprocess``; empty images at the end
+                of the batch have none.
+
+        Returns:
+            list[RuntimeResult]: One for each geometry.
+        """
         return [self._result(self._select(outputs, index, geometry), geometry)
                 for index, geometry in enumerate(geometries)]
 

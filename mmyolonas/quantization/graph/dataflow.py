@@ -78,20 +78,38 @@ class Dataflow:
     _depth: Dict[Value, int] = field(default_factory=dict)
 
     def tensor_class(self, name: str) -> str:
-        """Return the class a tensor's name belongs to."""
+        """Return the class a tensor's name belongs to.
+
+        Args:
+            name (str): Name of a tensor.
+
+        Returns:
+            str: The name of the class, which is that of one of its tensors.
+        """
         while self._parents.get(name, name) != name:
             name = self._parents[name]
         return name
 
     def classes(self) -> Dict[str, List[str]]:
-        """Return the names in each class, classes in order of execution."""
+        """Return the names in each class, classes in order of execution.
+
+        Returns:
+            dict[str, list[str]]: Sorted names of tensors by the name of their class.
+        """
         members: Dict[str, List[str]] = {}
         for name in self._parents:
             members.setdefault(self.tensor_class(name), []).append(name)
         return {name: sorted(names) for name, names in members.items()}
 
     def readers(self, tensor_class: str) -> List[str]:
-        """Return the weighted layers and sums that read a class."""
+        """Return the weighted layers and sums that read a class.
+
+        Args:
+            tensor_class (str): Name of the class.
+
+        Returns:
+            list[str]: Names of layers, then of sums.
+        """
         found = [layer for layer, (source, _) in self.layers.items()
                  if self.tensor_class(source) == tensor_class]
         found += [add.name for add in self.additions
@@ -99,11 +117,25 @@ class Dataflow:
         return found
 
     def input_class(self, layer: str) -> str:
-        """Return the class of what a weighted layer reads."""
+        """Return the class of what a weighted layer reads.
+
+        Args:
+            layer (str): Name of a weighted layer.
+
+        Returns:
+            str: Name of the class.
+        """
         return self.tensor_class(self.layers[layer][0])
 
     def output_class(self, layer: str) -> str:
-        """Return the class of what a weighted layer makes."""
+        """Return the class of what a weighted layer makes.
+
+        Args:
+            layer (str): Name of a weighted layer.
+
+        Returns:
+            str: Name of the class.
+        """
         return self.tensor_class(self.layers[layer][1])
 
     def _add_name(self, value: Value, name: str) -> None:

@@ -42,7 +42,14 @@ def group_name(layer: str) -> str:
 
 
 def find_groups(flow: Dataflow) -> List[Group]:
-    """Return the groups of a model, in order of execution."""
+    """Return the groups of a model, in order of execution.
+
+    Args:
+        flow (Dataflow): The model's tensors.
+
+    Returns:
+        list[Group]: Layers that are chosen together.
+    """
     members: Dict[str, List[str]] = {}
     for layer in flow.layers:
         members.setdefault(group_name(layer), []).append(layer)
@@ -51,5 +58,12 @@ def find_groups(flow: Dataflow) -> List[Group]:
 
 
 def default_layers(flow: Dataflow) -> List[str]:
-    """Return every weighted layer but the predictions: full INT8."""
+    """Return every weighted layer but the predictions: full INT8.
+
+    Args:
+        flow (Dataflow): The model's tensors.
+
+    Returns:
+        list[str]: Names of the layers.
+    """
     return [layer for layer in flow.layers if not PREDICTION.search(layer)]

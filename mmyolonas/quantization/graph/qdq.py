@@ -324,7 +324,14 @@ def insert_qdq(model: onnx.ModelProto,
 
 
 def count_pairs(model: onnx.ModelProto) -> Dict[str, int]:
-    """Return how many tensors and weights of a graph are 8 bit."""
+    """Return how many tensors and weights of a graph are 8 bit.
+
+    Args:
+        model (ModelProto): A graph with QuantizeLinear and DequantizeLinear.
+
+    Returns:
+        dict[str, int]: ``tensors`` and ``weights``.
+    """
     constants = {init.name for init in model.graph.initializer}
     weights = sum(node.op_type == 'DequantizeLinear' and node.input[0] in constants
                   for node in model.graph.node)

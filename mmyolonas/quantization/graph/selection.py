@@ -36,6 +36,9 @@ def select(flow: Dataflow, layers: Iterable[str], integer_outputs: bool = True) 
             in TensorRT either. False leaves such tensors float, for runtimes
             whose kernels can. Defaults to True.
 
+    Returns:
+        Selection: Layers, sums and tensor classes that are 8 bit.
+
     Raises:
         UserError: A layer the model does not have.
     """

@@ -39,7 +39,11 @@ class QuantizedModel:
     selection: Selection
 
     def apply(self, selection: Selection) -> None:
-        """Switch on the quantisers of a selection and off all others."""
+        """Switch on the quantisers of a selection and off all others.
+
+        Args:
+            selection (Selection): What is 8 bit.
+        """
         for name, quantizer in self.activations.items():
             _switch(quantizer, name in selection.classes)
         for name, quantizer in self.weights.items():
@@ -48,7 +52,11 @@ class QuantizedModel:
 
     @contextmanager
     def disabled(self) -> Iterator[None]:
-        """Compute in float within the context."""
+        """Compute in float within the context.
+
+        Yields:
+            None: The selection is back behind it.
+        """
         selection = self.selection
         self.apply(Selection(frozenset(), frozenset(), frozenset()))
         try:
@@ -57,7 +65,15 @@ class QuantizedModel:
             self.apply(selection)
 
     def table(self, method: str = '', num_images: int = 0) -> RangeTable:
-        """Return the ranges that the quantisers hold now."""
+        """Return the ranges that the quantisers hold now.
+
+        Args:
+            method (str): How they were found, for the file.
+            num_images (int): Images they were found on, for the file.
+
+        Returns:
+            RangeTable: Ranges of activations and weights.
+        """
         activations = {name: float(quantizer.amax) for name, quantizer in
                        self.activations.items() if quantizer.amax is not None}
         weights = {name: quantizer.amax.detach().flatten().tolist()
@@ -66,6 +82,9 @@ class QuantizedModel:
 
     def load(self, table: RangeTable) -> None:
         """Take over ranges.
+
+        Args:
+            table (RangeTable): Of this model.
 
         Raises:
             UserError: They are of another model.

@@ -55,6 +55,9 @@ class Finetuning:
     def checkpoint(self) -> Path:
         """Return the checkpoint that was best on the validation images.
 
+        Returns:
+            Path: The best, else the last one.
+
         Raises:
             UserError: There is none.
         """

@@ -170,6 +170,9 @@ class PseudoLabeller:
             image_root (Path, optional): Folder that ``file_name`` starts from;
                 by default the common folder of the images.
 
+        Returns:
+            PseudoLabelReport: Thresholds and counts.
+
         Raises:
             UserError: Not one image could be read, or the disk is full.
         """
