@@ -71,8 +71,8 @@ def api_pages(root: Path) -> Dict[str, str]:
                   for name, path in public_names(root, package).items()]
         pages[f'api/{package}.md'] = '\n\n'.join(parts) + '\n'
     for page, title, folders in COMPONENTS:
-        parts = [f'# {title}', 'In a config: `type=\'mmyolonas.NAME\'`, with '
-                 '`custom_imports = dict(imports=[\'mmyolonas\'])` where mmyolonas is not '
+        parts = [f'# {title}', "In a config: `type='mmyolonas.NAME'`, with "
+                 "`custom_imports = dict(imports=['mmyolonas'])` where mmyolonas is not "
                  'imported otherwise.']
         for folder in folders:
             parts += [_entry(f'mmyolonas.{name}', path) for name, path in registered(root, folder)]

@@ -11,7 +11,8 @@ from typing import Callable, Dict, Iterator, List, Optional
 
 #: Fenced code, code in a line, a Markdown link or image, an HTML attribute.
 _LINK = re.compile(r'(?P<code>^(?P<fence>```+).*?^(?P=fence)\s*$|`[^`\n]+`)'
-                   r'|(?P<open>\]\(|(?:src|href)=")(?P<target>[^)"\s]+)(?P<close>[)"])', re.M | re.S)
+                   r'|(?P<open>\]\(|(?:src|href)=")(?P<target>[^)"\s]+)(?P<close>[)"])',
+                   re.M | re.S)
 _LANGUAGES = {'.py': 'python', '.sh': 'shell', '.yml': 'yaml', '.json': 'json', '.toml': 'toml'}
 
 

@@ -14,7 +14,8 @@ _LIMIT = 178_956_970  # what Pillow refuses too; decoded half a gigabyte
 _FORMATS = {
     b'\xff\xd8': 'JPEG', b'\x89PNG': 'PNG', b'BM': 'BMP', b'RIFF': 'WebP', b'II*\x00': 'TIFF',
     b'MM\x00*': 'TIFF', b'II+\x00': 'TIFF', b'MM\x00+': 'TIFF', b'GIF8': 'GIF',
-    b'\x00\x00\x00\x0cjP': 'JPEG 2000', b'\xff\x4f\xff\x51': 'JPEG 2000', b'P4': 'PBM', b'P5': 'PGM', b'P6': 'PPM'}
+    b'\x00\x00\x00\x0cjP': 'JPEG 2000', b'\xff\x4f\xff\x51': 'JPEG 2000', b'P4': 'PBM',
+    b'P5': 'PGM', b'P6': 'PPM'}
 #: Byte order, and whether it is a BigTIFF, by the first bytes.
 _TIFF = {b'II*\x00': ('little', False), b'MM\x00*': ('big', False),
          b'II+\x00': ('little', True), b'MM\x00+': ('big', True)}

@@ -186,7 +186,7 @@ def test_precision_target(model, images, tmp_path, capsys):
 def test_poses(tmp_path):
     """Key points, their scores and the skeleton; thresholds by OKS."""
     pytest.importorskip('mmpose')
-    from tests.test_workflows import test_pose_inference as pose
+    from tests.test_inference import test_pose_inference as pose
     model = pose.write_model(tmp_path)
     folder = tiny.write_data(tmp_path / 'data', count=3)
     out = tmp_path / 'poses.json'

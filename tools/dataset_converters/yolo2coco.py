@@ -16,10 +16,10 @@ from mmyolonas.datasets.formats.yolo_format import (
     read_names,
     to_annotations,
 )
-from mmyolonas.datasets.inspection.image_scan import image_size
 from mmyolonas.utils.cli import new_parser, run_main
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import IMAGE_SUFFIXES, write_json
+from mmyolonas.utils.images import image_size
 from mmyolonas.utils.progress import track
 
 EXAMPLES = '''examples:
