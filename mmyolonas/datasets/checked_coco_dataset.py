@@ -8,6 +8,7 @@ from mmdet.datasets import CocoDataset
 from mmengine.fileio import get_local_path
 from mmengine.logging import print_log
 
+from mmyolonas.datasets.formats.box_causes import check_boxes
 from mmyolonas.datasets.formats.coco_checks import (
     CategoryMap,
     box_array,
@@ -16,6 +17,7 @@ from mmyolonas.datasets.formats.coco_checks import (
     read_coco_file,
     shorten,
 )
+from mmyolonas.datasets.formats.coco_masks import checked_mask
 from mmyolonas.datasets.transforms.load_checked_image import use_checked_loading
 from mmyolonas.registry import DATASETS
 from mmyolonas.utils.data_error import DataError
@@ -102,7 +104,7 @@ class CheckedCocoDataset(CocoDataset):
     def _data_info(self, image: Dict[str, Any], instances: List[dict]) -> Dict[str, Any]:
         """Return one image's entry of the data list."""
         info = dict(
-            img_path=osp.join(self.data_prefix.get('img', ''), image['file_name']),
+            img_path=self._image_path(image['file_name']),
             img_id=image['id'],
             seg_map_path=None,
             height=image['height'],
@@ -118,6 +120,13 @@ class CheckedCocoDataset(CocoDataset):
                 custom_entities=True)
         return info
 
+    def _image_path(self, name: str) -> str:
+        """Return where an image is; a Windows path in the file is read as one."""
+        path = osp.join(self.data_prefix.get('img', ''), name)
+        if '\\' in name and '://' not in path and not osp.isfile(path):
+            return osp.join(self.data_prefix.get('img', ''), name.replace('\\', '/'))
+        return path
+
     def _load_instances(self, data: Dict[str, Any],
                         categories: CategoryMap) -> Dict[int, List[dict]]:
         """Return the usable boxes of every image id and report the others."""
@@ -131,9 +140,10 @@ class CheckedCocoDataset(CocoDataset):
         if orphans:
             self._warn(f"{orphans} boxes belong to image ids that are not in 'images' and were "
                        'dropped')
-        checked = clean_boxes(
-            box_array(annotations, self.ann_file),
-            np.array([sizes[a['image_id']] for a in annotations], dtype=float).reshape(-1, 2))
+        boxes = box_array(annotations, self.ann_file)
+        of_image = np.array([sizes[a['image_id']] for a in annotations], float).reshape(-1, 2)
+        checked = clean_boxes(boxes, of_image)
+        check_boxes(boxes, of_image, annotations, checked.keep, self.ann_file)
         for problem, count in checked.problems.items():
             self._warn(f'{count} of {len(annotations)} boxes {problem}')
         instances: Dict[int, List[dict]] = {}
@@ -146,15 +156,25 @@ class CheckedCocoDataset(CocoDataset):
             if not instance['ignore_flag']:
                 self.cat_img_map[self.cat_ids[label]].append(annotation['image_id'])
         if not instances and not self.test_mode:
-            self._warn('no usable boxes at all: the model will learn to find nothing')
+            self._without_boxes()
         return instances
+
+    def _without_boxes(self) -> None:
+        """Raise, unless images without objects are asked for, as a part of other data."""
+        text = 'there is not a single box: the model would learn to find nothing'
+        if self.filter_cfg is None or self.filter_cfg.get('filter_empty_gt', True):
+            raise DataError(
+                f"annotation file '{self.ann_file}': {text}. Label the images first, or export "
+                'the labels with them; for images without objects beside other data set '
+                'filter_cfg=dict(filter_empty_gt=False)')
+        self._warn(text)
 
     def _instance(self, annotation: Dict[str, Any], box: List[float], label: int) -> dict:
         """Return the entry of one usable box."""
         instance = dict(bbox=box, bbox_label=label,
                         ignore_flag=int(bool(annotation.get('iscrowd', False))))
         if self.with_mask and annotation.get('segmentation'):
-            instance['mask'] = annotation['segmentation']
+            instance['mask'] = checked_mask(annotation, self.ann_file)
         return instance
 
     def _report_categories(self, categories: CategoryMap, data: Dict[str, Any]) -> None:

@@ -175,8 +175,133 @@ class TestBadBoxes:
         assert len(warnings) == 1 and '1 boxes belong to image ids that are not in' in warnings[0]
 
     def test_no_boxes_at_all(self, tmp_path, warnings):
-        build(write_coco(tmp_path, coco_dict([])))
-        assert len(warnings) == 1 and 'no usable boxes at all' in warnings[0]
+        """An error, unless images without objects are asked for."""
+        folder = write_coco(tmp_path, coco_dict([]))
+        with pytest.raises(DataError, match='not a single box: the model would learn to find no'):
+            build(folder)
+        assert len(build(folder, filter_cfg=dict(filter_empty_gt=False))) == 2
+        assert len(warnings) == 1 and 'not a single box' in warnings[0]
+        assert len(build(folder, test_mode=True)) == 2
+
+    @pytest.mark.parametrize('test_mode', [False, True])
+    @pytest.mark.parametrize('edit,cause', [
+        (lambda a: a.update(iscrowd=1), 'all 8 boxes are marked iscrowd'),
+        (lambda a: a.update(iscrowd='true'), 'all 8 boxes are marked iscrowd'),
+        (lambda a: a.update(bbox=[v / 64 for v in a['bbox']]), 'boxes are fractions of the image'),
+        (lambda a: a.update(bbox=[a['bbox'][0] + 64, *a['bbox'][1:]]), 'lie outside of their im'),
+        (lambda a: a.update(bbox=[float('nan')] * 4), 'not finite numbers'),
+        (lambda a: a.update(bbox=[0, 0, 0, 0]), 'zero or negative'),
+        (lambda a: a.update(bbox=[a['bbox'][0], a['bbox'][1], a['bbox'][0] + a['bbox'][2],
+                                  a['bbox'][1] + a['bbox'][3]]), 'the corners x1, y1, x2, y2'),
+        (lambda a: a.update(bbox=[]), r'box of every annotation is empty \(\[\]\)'),
+    ])
+    def test_nothing_to_train_on(self, tmp_path, edit, cause, test_mode):
+        """The cause is named instead of a training that finds nothing."""
+        data = coco_dict([(1, 1, [20 + i, 20, 22, 20]) for i in range(8)], num_images=1)
+        for annotation in data['annotations']:
+            del annotation['area']
+            edit(annotation)
+        with pytest.raises(DataError, match=cause):
+            build(write_coco(tmp_path, data), test_mode=test_mode)
+
+    def test_boxes_at_the_border_are_no_corners(self, tmp_path):
+        """A stated area or a few of them inside tell that width and height are meant."""
+        boxes = [[1, 1, 64, 48]] * 8
+        data = coco_dict([(1, 1, box) for box in boxes], num_images=1)
+        for annotation in data['annotations']:
+            annotation['area'] = 64 * 48
+        build(write_coco(tmp_path, data))
+
+    @pytest.mark.parametrize('mask', [
+        [[float('nan')] * 6], [[1, 2, 3]], [[1, 2, 'a', 4, 5, 6]], [[1e30] * 6], 'text', 7,
+        [None], dict(size=[48, 64], counts=[5]), dict(size=[48, 64], counts='!!'),
+        dict(size=[1 << 40, 64], counts=[5]), dict(counts=[5]), dict(size=[48, 64])])
+    def test_masks_that_crash_the_process(self, tmp_path, mask):
+        data = coco_dict()
+        data['annotations'][0]['segmentation'] = mask
+        folder = write_coco(tmp_path, data)
+        build(folder)
+        with pytest.raises(DataError, match='segmentation of annotation 1 cannot be used'):
+            build(folder, with_mask=True)
+
+    def test_sound_masks(self, tmp_path):
+        from pycocotools import mask as coder
+        drawn = np.zeros((48, 64), np.uint8, order='F')
+        drawn[5:20, 7:30] = drawn[30:40, 2:50] = 1
+        code = coder.encode(drawn)
+        data = coco_dict([(1, 1, [1, 1, 9, 9])] * 4)
+        for annotation, mask in zip(data['annotations'], (
+                dict(code, counts=code['counts'].decode()), dict(size=[48, 64], counts=[9, 3063]),
+                [[1, 1, 5, 1, 5, 5]], ['1', '1', 5, 1, 5, 5])):
+            annotation['segmentation'] = mask
+        dataset = build(write_coco(tmp_path, data), with_mask=True, serialize_data=False,
+                        pipeline=[LOAD[0], dict(type='mmdet.LoadAnnotations', with_mask=True)])
+        masks = dataset[0]['gt_masks'].masks
+        assert np.array_equal(masks[0], drawn) and masks[2].sum() == masks[3].sum() > 0
+
+
+class TestOtherSpellings:
+    """Sound data that exports write in another way."""
+
+    def test_byte_order_mark_and_encodings(self, tmp_path):
+        folder = write_coco(tmp_path)
+        text = (folder / 'ann.json').read_text()
+        for encoding in ('utf-8-sig', 'utf-16', 'utf-32'):
+            (folder / 'ann.json').write_bytes(text.encode(encoding))
+            assert len(build(folder)) == 2
+
+    def test_numbers_as_text(self, tmp_path):
+        data = coco_dict()
+        expected = build(write_coco(tmp_path / 'a', data), serialize_data=False).data_list
+        for image in data['images']:
+            image.update(id=str(image['id']), width='64', height='48.0')
+        for annotation in data['annotations']:
+            annotation.update(
+                id=str(annotation['id']), image_id=float(annotation['image_id']), area='400',
+                category_id=f'{annotation["category_id"]}.0', iscrowd='0',
+                bbox=[str(value) for value in annotation['bbox']])
+        for category in data['categories']:
+            category['id'] = str(category['id'])
+        folder = tmp_path / 'b'
+        (tmp_path / 'a').rename(folder)
+        (folder / 'ann.json').write_text(json.dumps(data))
+        found = build(folder, serialize_data=False).data_list
+        for one, other in zip(found, expected):
+            assert one['instances'] == other['instances'] and one['img_id'] == other['img_id']
+            assert (one['width'], one['height']) == (64, 48)
+
+    def test_other_ids(self, tmp_path):
+        """Names or UUIDs as ids are numbered; references follow."""
+        data = coco_dict()
+        for image in data['images']:
+            image['id'] = f'image-{image["id"]}'
+        for annotation in data['annotations']:
+            annotation['image_id'] = f'image-{annotation["image_id"]}'
+        folder = write_coco(tmp_path, coco_dict())
+        (folder / 'ann.json').write_text(json.dumps(data))
+        infos = build(folder, serialize_data=False).data_list
+        assert [info['img_id'] for info in infos] == [1, 2]
+        assert [len(info['instances']) for info in infos] == [1, 1]
+
+    def test_windows_paths(self, tmp_path):
+        data = coco_dict()
+        for image in data['images']:
+            image['file_name'] = f'sub/{image["id"]}.png'
+        folder = write_coco(tmp_path, data)
+        text = json.dumps(data).replace('sub/', 'sub\\\\')
+        (folder / 'ann.json').write_text(text)
+        assert build(folder, [*LOAD, *PACK])[0]['inputs'].shape == (3, 48, 64)
+
+    @pytest.mark.parametrize('name', [0, 7, 1.5, True])
+    def test_names_that_are_numbers(self, tmp_path, name):
+        dataset = build(write_coco(tmp_path, coco_dict(classes=(name, 'dog'))),
+                        classes=(str(name), 'dog'), serialize_data=False)
+        assert dataset.data_list[0]['instances'][0]['bbox_label'] == 0
+
+    @pytest.mark.parametrize('name', [None, '', ' ', ['a'], {}])
+    def test_names_that_are_none(self, tmp_path, name):
+        with pytest.raises(DataError, match="name of entry 0 of 'categories' must be a text"):
+            build(write_coco(tmp_path, coco_dict(classes=(name, 'dog'))))
 
 
 class TestBadAnnotationFiles:
@@ -217,7 +342,7 @@ class TestBadAnnotationFiles:
         with pytest.raises(DataError, match=f"entry 1 of '{kind}' has no '{key}'"):
             build(folder)
 
-    @pytest.mark.parametrize('width', [0, None, -3, '64'])
+    @pytest.mark.parametrize('width', [0, None, -3, 'wide', float('nan'), 1e9, [64]])
     def test_bad_size(self, tmp_path, width):
         folder = write_coco(tmp_path)
         data = coco_dict()
@@ -238,9 +363,12 @@ class TestBadAnnotationFiles:
             build(write_coco(tmp_path, coco_dict([], num_images=0)))
 
     def test_all_images_filtered(self, tmp_path):
-        folder = write_coco(tmp_path, coco_dict([]))
+        data = coco_dict()
+        for image in data['images']:
+            image['width'] = image['height'] = 20
+        folder = write_coco(tmp_path, data)
         with pytest.raises(DataError, match='leaves none of 2 images.*filter_empty_gt=False'):
-            build(folder, filter_cfg=dict(filter_empty_gt=True))
+            build(folder, filter_cfg=dict(filter_empty_gt=True, min_size=32))
 
     def test_undefined_category_id(self, tmp_path):
         data = coco_dict([(1, 1, [0, 0, 9, 9]), (1, 7, [0, 0, 9, 9]), (1, 8, [0, 0, 9, 9])])

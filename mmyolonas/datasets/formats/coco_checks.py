@@ -6,6 +6,7 @@ from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
 
+from mmyolonas.datasets.formats.coco_values import Ids, is_number, normalise
 from mmyolonas.utils.data_error import DataError
 
 _SIZE_KEYS = ('height', 'width')
@@ -53,7 +54,7 @@ def shorten(names: Sequence, limit: int = 5) -> str:
 
 
 def read_coco_file(path: str, name: str, need_annotations: bool = True) -> Dict[str, Any]:
-    """Read a COCO annotation file and check its structure.
+    """Read a COCO annotation file, check its structure and repair its values.
 
     Args:
         path (str): Local file.
@@ -62,20 +63,23 @@ def read_coco_file(path: str, name: str, need_annotations: bool = True) -> Dict[
             list is an error. Defaults to True.
 
     Returns:
-        dict: With the lists ``images``, ``annotations`` and ``categories``.
+        dict: With the lists ``images``, ``annotations`` and ``categories``; ids are
+        integers, sizes numbers, names text.
 
     Raises:
         DataError: If the file is missing, cut short or not in COCO format.
     """
-    try:
-        with open(path, encoding='utf-8') as file:
-            data = json.load(file)
-    except (FileNotFoundError, IsADirectoryError):
-        raise DataError(f"annotation file '{name}' does not exist: check data_root and ann_file "
-                        'in the config') from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"annotation file '{name}' is not complete JSON ({error}): it was "
-                        'probably cut short, copy or export it again') from None
+    return read_coco(path, name, need_annotations)[0]
+
+
+def read_coco(path: str, name: str, need_annotations: bool = True) -> Tuple[Dict[str, Any], Ids]:
+    """Read a file as :func:`read_coco_file` does; also return the file's own ids.
+
+    Returns:
+        tuple[dict, dict]: The file, and for 'images' and 'categories' the id that
+        the file has for each id in it; a result file must speak of those.
+    """
+    data = read_json(path, name)
     if not isinstance(data, dict):
         raise DataError(f"annotation file '{name}' is not in COCO format: it holds a "
                         f'{type(data).__name__} instead of an object with images, annotations '
@@ -85,38 +89,67 @@ def read_coco_file(path: str, name: str, need_annotations: bool = True) -> Dict[
     if missing:
         raise DataError(f"annotation file '{name}' is not in COCO format: it has no list "
                         f'{shorten(missing)}')
-    data.setdefault('annotations', [])
+    if not isinstance(data.setdefault('annotations', []), list):
+        data['annotations'] = []
     for kind, keys in (('images', _IMAGE_KEYS), ('annotations', _ANNOTATION_KEYS),
                        ('categories', ('id', 'name'))):
         _check_entries(data[kind], kind, keys, name)
+    ids = normalise(data, name)
     for image in data['images']:
-        if not all(isinstance(image[k], (int, float)) and image[k] > 0 for k in _SIZE_KEYS):
+        if not all(is_number(image[k]) and 1 <= image[k] < 1e6 for k in _SIZE_KEYS):
             raise DataError(f"annotation file '{name}': the height and width of image "
                             f"'{image['file_name']}' must be positive numbers of pixels, got "
                             f"{image['height']!r} and {image['width']!r}")
-    return data
+    return data, ids
+
+
+def read_json(path: str, name: str) -> Any:
+    """Return the content of a JSON file, with or without a byte-order mark.
+
+    Raises:
+        DataError: It is missing, cut short, or no JSON.
+    """
+    try:
+        with open(path, 'rb') as file:
+            text = file.read()
+        return json.loads(text.decode(json.detect_encoding(text)))
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        raise DataError(f"annotation file '{name}' does not exist: check data_root and ann_file "
+                        'in the config') from None
+    except OSError as error:
+        raise DataError(f"annotation file '{name}' cannot be read: {error.strerror}") from None
+    except RecursionError:
+        raise DataError(f"annotation file '{name}' is not in COCO format: its lists are nested "
+                        'too deeply') from None
+    except ValueError as error:
+        raise DataError(f"annotation file '{name}' is not complete JSON ({error}): it was "
+                        'probably cut short, copy or export it again') from None
 
 
 def _check_entries(entries: List[dict], kind: str, keys: Sequence[str], name: str) -> None:
-    """Raise DataError unless all entries have all keys, and ids of their own."""
+    """Raise DataError unless all entries have all keys, and ids that are numbers or text."""
     ids = [key for key in keys if key.endswith('id')]
     for index, entry in enumerate(entries):
         if not isinstance(entry, dict):
             raise DataError(f"annotation file '{name}': entry {index} of '{kind}' must be an "
-                            f'object with {shorten(keys)}, got {entry!r}')
+                            f'object with {shorten(keys)}, got {str(entry)[:60]!r}')
+        if 'id' not in entry and kind == 'annotations':
+            entry['id'] = index + 1  # nothing refers to it
         missing = [key for key in keys if key not in entry]
         if missing:
             raise DataError(f"annotation file '{name}': entry {index} of '{kind}' has no "
                             f'{shorten(missing)}')
-        odd = [key for key in ids if not isinstance(entry[key], (int, str))]
+        odd = [key for key in ids if isinstance(entry[key], bool)
+               or not isinstance(entry[key], (int, float, str)) or entry[key] != entry[key]]
         if odd:
             raise DataError(f"annotation file '{name}': {odd[0]} of entry {index} of '{kind}' "
-                            f'must be a number, got {entry[odd[0]]!r}')
-    counts = Counter(entry['id'] for entry in entries)
-    if len(counts) < len(entries):
+                            f'must be a number, got {str(entry[odd[0]])[:60]!r}')
+    if kind == 'annotations':
+        counts = Counter(str(entry['id']) for entry in entries)
         double = [key for key, count in counts.items() if count > 1]
-        raise DataError(f"annotation file '{name}': the ids of '{kind}' must be unique, but these "
-                        f'occur more than once: {shorten(double)}')
+        if double:
+            raise DataError(f"annotation file '{name}': the ids of '{kind}' must be unique, but "
+                            f'these occur more than once: {shorten(double)}')
 
 
 def check_classes(classes: Any) -> Tuple[str, ...]:
@@ -209,18 +242,29 @@ def box_array(annotations: Sequence[Dict[str, Any]], name: str) -> np.ndarray:
     Raises:
         DataError: A box is not four numbers; the message names the first.
     """
+    boxes = [a['bbox'] for a in annotations]
     try:
-        return np.array([a['bbox'] for a in annotations], dtype=np.float64).reshape(-1, 4)
-    except (TypeError, ValueError):
+        array = np.array(boxes)
+        if array.ndim == 2 and array.shape[1] == 4 and array.dtype.kind in 'iuf':
+            return array.astype(np.float64)
+    except ValueError:
         pass
+    if boxes and all(isinstance(box, (list, tuple)) and not box for box in boxes):
+        raise DataError(f"annotation file '{name}': the box of every annotation is empty ([]): "
+                        'export the labels with boxes (of masks alone a labelling tool makes them)')
     for annotation in annotations:
         box = annotation['bbox']
-        if not (isinstance(box, (list, tuple)) and len(box) == 4
-                and all(isinstance(value, (int, float)) for value in box)):
+        if not (isinstance(box, (list, tuple)) and len(box) == 4 and all(map(_is_value, box))):
             raise DataError(f"annotation file '{name}': the box of annotation "
                             f"{annotation['id']} must be four numbers (x, y, width, height), "
-                            f'got {box!r}')
-    raise DataError(f"annotation file '{name}': boxes must be lists of four numbers")
+                            f'got {str(box)[:60]}')
+    return np.array(boxes, dtype=np.float64).reshape(-1, 4)
+
+
+def _is_value(value: Any) -> bool:
+    """Whether a value is a number that fits into 64 bits; NaN is one, to be counted later."""
+    return (isinstance(value, (int, float)) and not isinstance(value, bool)
+            and (isinstance(value, float) or abs(value) < 2**63))
 
 
 def clean_boxes(boxes: np.ndarray, sizes: np.ndarray) -> CleanBoxes:

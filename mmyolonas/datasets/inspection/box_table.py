@@ -4,6 +4,7 @@ from typing import Dict, Sequence
 
 import numpy as np
 
+from mmyolonas.datasets.formats.box_causes import check_boxes
 from mmyolonas.datasets.formats.coco_checks import box_array, clean_boxes, map_categories
 from mmyolonas.datasets.formats.coco_split import CocoSplit
 
@@ -41,7 +42,8 @@ def box_table(split: CocoSplit, classes: Sequence[str]) -> BoxTable:
             does not have are allowed.
 
     Raises:
-        DataError: A box is not four numbers or has an unknown category.
+        DataError: A box is not four numbers or has an unknown category, or not one
+            can be used.
     """
     name = str(split.ann_file or split.images)
     data = split.data
@@ -56,7 +58,9 @@ def box_table(split: CocoSplit, classes: Sequence[str]) -> BoxTable:
     annotations = [data['annotations'][number] for number in chosen]
     images = np.array([index[a['image_id']] for a in annotations], np.int64)
     sizes = np.array([(i['width'], i['height']) for i in data['images']], float).reshape(-1, 2)
-    checked = clean_boxes(box_array(annotations, name), sizes[images])
+    boxes = box_array(annotations, name)
+    checked = clean_boxes(boxes, sizes[images])
+    check_boxes(boxes, sizes[images], annotations, checked.keep, name)
     problems = dict(checked.problems)
     if orphans:
         problems['belong to an image that is not in the file and were dropped'] = orphans
