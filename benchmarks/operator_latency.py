@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from mmyolonas.utils.cli import new_parser, run_main  # noqa: E402
-from mmyolonas.utils.files import atomic_path, write_json  # noqa: E402
+from mmyolonas.utils.files import atomic_path, write_figure, write_json  # noqa: E402
 from mmyolonas.utils.journal import Journal  # noqa: E402
 from mmyolonas.utils.progress import track  # noqa: E402
 
@@ -178,8 +178,7 @@ def plot(results: Dict[str, dict], args: argparse.Namespace, path: Path) -> None
                  title=f'{args.target} {precision}, {args.size} px, '
                        f'Spearman {found["operators"]["spearman"]:.3f}')
         axes.legend(fontsize=8)
-    with atomic_path(path) as temporary:
-        figure.savefig(str(temporary), dpi=110)
+    write_figure(path, figure, 110)
 
 
 def main() -> None:

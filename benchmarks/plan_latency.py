@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT))
 
 from mmyolonas.utils.cli import new_parser, run_main  # noqa: E402
 from mmyolonas.utils.configs import load_config  # noqa: E402
-from mmyolonas.utils.files import atomic_path, write_json  # noqa: E402
+from mmyolonas.utils.files import write_figure, write_json  # noqa: E402
 
 
 def parse_args() -> argparse.Namespace:
@@ -101,8 +101,7 @@ def main() -> None:
     axis.set_ylabel('predicted, ms')
     axis.set_title(f'{args.runtime}, Spearman {rank:.3f}')
     figure.tight_layout()
-    with atomic_path(args.out / f'{args.runtime}.png') as temporary:
-        figure.savefig(str(temporary), dpi=110)
+    write_figure(args.out / f'{args.runtime}.png', figure, 110)
 
 
 if __name__ == '__main__':

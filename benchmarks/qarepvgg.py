@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 
 from mmyolonas.utils.cli import new_parser, run_main  # noqa: E402
 from mmyolonas.utils.configs import load_config  # noqa: E402
-from mmyolonas.utils.files import atomic_path, write_json, write_text  # noqa: E402
+from mmyolonas.utils.files import write_figure, write_json, write_text  # noqa: E402
 from mmyolonas.utils.stages import run_tool  # noqa: E402
 
 CONFIGS = dict(QARepVGG=ROOT / 'configs' / 'yolonas' / 'yolonas_s_sample.py',
@@ -159,8 +159,7 @@ def plot(rows: List[Dict[str, Any]], stress: Dict[str, List[Dict[str, float]]],
         axis.grid(alpha=0.3)
         axis.legend()
     figure.tight_layout()
-    with atomic_path(path) as temporary:
-        figure.savefig(str(temporary), dpi=110)
+    write_figure(path, figure, 110)
 
 
 def main() -> None:

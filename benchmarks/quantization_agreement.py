@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 from mmyolonas.utils.cli import add_config_options, new_parser, run_main  # noqa: E402
 from mmyolonas.utils.configs import load_config  # noqa: E402
 from mmyolonas.utils.errors import UserError  # noqa: E402
-from mmyolonas.utils.files import atomic_path, write_json  # noqa: E402
+from mmyolonas.utils.files import write_json, write_onnx  # noqa: E402
 
 SPELLINGS = {'onnxruntime': 'onnxruntime', 'openvino': 'openvino', 'tensorrt': 'onnxruntime'}
 
@@ -114,8 +114,7 @@ def main() -> None:
     exported = onnx.load(str(args.quantized / 'float.onnx'))
     for spelling, runtime in SPELLINGS.items():
         path = args.quantized / f'agreement_{spelling}.onnx'
-        with atomic_path(path) as temporary:
-            onnx.save(insert_qdq(exported, ranges, spelling), str(temporary))
+        write_onnx(path, insert_qdq(exported, ranges, spelling))
         score = scorer.score_file(open_file(str(path), runtime, args.threads),
                                   f'AP of the {spelling} file')
         rows[f'{spelling} file in {runtime}'] = dict(

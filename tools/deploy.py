@@ -18,6 +18,7 @@ from mmyolonas.utils.checkpoints import check_checkpoint
 from mmyolonas.utils.cli import add_cfg_options, new_parser, run_main
 from mmyolonas.utils.configs import load_config
 from mmyolonas.utils.errors import UserError
+from mmyolonas.utils.outputs import check_folder
 
 EXAMPLES = '''examples:
   python tools/deploy.py configs/deploy/detection_onnxruntime_static.py \\
@@ -100,6 +101,7 @@ def main() -> None:
             raise UserError(f'image {image} does not exist.')
     if 'codebase_config' not in deploy_cfg or 'backend_config' not in deploy_cfg:
         raise UserError(f'{args.deploy_cfg} is no deploy config; choose one of configs/deploy.')
+    check_folder(args.work_dir)
     int8 = deploy_cfg.backend_config.get('common_config', {}).get('int8_mode')
     if int8 and not args.onnx and not deploy_cfg.get('quantize'):
         raise UserError('an int8 config needs a quantised file: make one with tools/quantize.py '

@@ -12,8 +12,10 @@ interrupted, the same command goes on. Nothing is downloaded.
 from pathlib import Path
 
 from mmyolonas.datasets.formats.layouts import FORMATS
+from mmyolonas.utils import arguments
 from mmyolonas.utils.cli import new_parser, run_main
 from mmyolonas.utils.errors import UserError
+from mmyolonas.utils.outputs import check_folder
 from mmyolonas.workflows.finetune.finetune_settings import FinetuneOptions
 from mmyolonas.workflows.finetune.finetuning import Finetuning, finetune
 
@@ -34,16 +36,20 @@ def parse_args():
                         'file that defines model = dict(...) alone')
     parser.add_argument('--pretrained', metavar='CHECKPOINT', help='weights to start from '
                         '(default: none)')
-    parser.add_argument('--epochs', type=int, help='default: 30')
-    parser.add_argument('--imgsz', type=int, metavar='PIXELS', help='longer side of the images in '
+    parser.add_argument('--epochs', type=arguments.positive_int, help='default: 30')
+    parser.add_argument('--imgsz', type=arguments.side, metavar='PIXELS',
+                        help='longer side of the images in '
                         'training (default: 320, with a GPU 640, more for small objects)')
-    parser.add_argument('--batch', type=int, help='images of a step (default: by the number of '
+    parser.add_argument('--batch', type=arguments.positive_int,
+                        help='images of a step (default: by the number of '
                         'images and the memory)')
     parser.add_argument('--flip', choices=('auto', 'both', 'horizontal', 'none'), default='auto',
                         help='how images may be mirrored (default: by where the objects are)')
-    parser.add_argument('--lr', type=float, help='highest learning rate (default: by batch size, '
+    parser.add_argument('--lr', type=arguments.positive,
+                        help='highest learning rate (default: by batch size, '
                         'model and --pretrained)')
-    parser.add_argument('--seed', type=int, default=0, help='of weights, order and augmentation')
+    parser.add_argument('--seed', type=arguments.seed, default=0,
+                        help='of weights, order and augmentation')
     parser.add_argument('--drop-bad-images', action='store_true', help='leave out images that are '
                         'missing or damaged')
     parser.add_argument('--work-dir', type=Path, help='folder of the results (default: '
@@ -56,10 +62,6 @@ def parse_args():
 def main() -> None:
     """Run the tool."""
     args = parse_args()
-    for name, value, low in (('--epochs', args.epochs, 1), ('--imgsz', args.imgsz, 32),
-                             ('--batch', args.batch, 1)):
-        if value is not None and value < low:
-            raise UserError(f'{name} must be at least {low}, got {value}.')
     if args.model not in ('s', 'm', 'l') and not args.model.endswith('.py'):
         raise UserError(f'--model must be s, m, l or a config file, got {args.model!r}.')
     name = (args.data if args.data.is_dir() else args.data.parent).absolute().name
@@ -68,6 +70,7 @@ def main() -> None:
     options = FinetuneOptions(args.model, pretrained, args.epochs, args.imgsz, args.batch,
                               args.flip, args.lr, args.seed)
     work_dir = args.work_dir or Path('work_dirs') / f'finetune_{name}'
+    check_folder(work_dir)
     finetune(Finetuning(args.data, work_dir.absolute(), args.format, options,
                         args.drop_bad_images), args.fresh)
 

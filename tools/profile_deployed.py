@@ -14,6 +14,7 @@ import numpy as np
 from mmyolonas.deploy.tool_support import deploy_errors
 from mmyolonas.runtime.numpy_ops import read_image
 from mmyolonas.runtime.runtime import Runtime
+from mmyolonas.utils import arguments
 from mmyolonas.utils.cli import new_parser, run_main
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import write_text
@@ -50,10 +51,12 @@ def parse_args():
                         help='exported files, then a folder of images or one image')
     parser.add_argument('--backend', nargs='+', help='runtime of each file (default: by suffix)')
     parser.add_argument('--device', default='cpu')
-    parser.add_argument('--threads', type=int, help='threads of a CPU runtime')
-    parser.add_argument('--batch-size', type=int, default=1)
-    parser.add_argument('--num', type=int, default=50, help='measured batches (default: 50)')
-    parser.add_argument('--warmup', type=int, default=5, help='batches before (default: 5)')
+    parser.add_argument('--threads', type=arguments.positive_int, help='threads of a CPU runtime')
+    parser.add_argument('--batch-size', type=arguments.positive_int, default=1)
+    parser.add_argument('--num', type=arguments.positive_int, default=50,
+                        help='measured batches (default: 50)')
+    parser.add_argument('--warmup', type=arguments.natural, default=5,
+                        help='batches before (default: 5)')
     parser.add_argument('--out', metavar='FILE.json', help='write the figures')
     return parser.parse_args()
 

@@ -15,9 +15,11 @@ import argparse
 from pathlib import Path
 from typing import Dict, List, Optional
 
+from mmyolonas.utils import arguments
 from mmyolonas.utils.cli import add_config_options, new_parser, run_main
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.images import find_images
+from mmyolonas.utils.outputs import check_distinct, check_file
 from mmyolonas.workflows.pseudo_labels.pseudo_labels import (
     PseudoLabeller,
     PseudoLabelOptions,
@@ -43,24 +45,31 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', type=Path, required=True, metavar='LABELS.json')
     parser.add_argument('--image-root', type=Path, help='folder that file names in LABELS.json '
                         'start from (default: the common folder of the images)')
-    parser.add_argument('--score-thr', type=float, default=0.5, help='default: 0.5')
+    parser.add_argument('--score-thr', type=arguments.share, default=0.5, help='default: 0.5')
     parser.add_argument('--class-thr', nargs='+', default=[], metavar='NAME=SCORE',
                         help='other thresholds for some classes')
-    parser.add_argument('--precision', type=float, help='choose thresholds that reach this '
+    parser.add_argument('--precision', type=arguments.share,
+                        help='choose thresholds that reach this '
                         'precision on --labelled')
     parser.add_argument('--labelled', metavar='ANN.json', help='COCO file of labelled images')
     parser.add_argument('--labelled-images', metavar='DIR', help='their folder (default: that of '
                         'ANN.json)')
-    parser.add_argument('--match-iou', type=float, default=0.5, help='overlap (OKS for poses) of '
+    parser.add_argument('--match-iou', type=arguments.share, default=0.5,
+                        help='overlap (OKS for poses) of '
                         'a right detection with --precision (default: 0.5)')
-    parser.add_argument('--iou-thr', type=float, help='overlap above which the weaker of two '
+    parser.add_argument('--iou-thr', type=arguments.share,
+                        help='overlap above which the weaker of two '
                         "boxes is dropped (default: the config's)")
-    parser.add_argument('--max-per-img', type=int, help='most labels of an image')
-    parser.add_argument('--keypoint-thr', type=float, default=0.3, help='key points below are '
+    parser.add_argument('--max-per-img', type=arguments.positive_int,
+                        help='most labels of an image')
+    parser.add_argument('--keypoint-thr', type=arguments.share, default=0.3,
+                        help='key points below are '
                         'labelled as not visible (default: 0.3)')
-    parser.add_argument('--pictures', type=int, default=16, help='drawn images (default: 16)')
-    parser.add_argument('--batch-size', type=int, default=1, help='images at a time (default: 1)')
-    parser.add_argument('--device', help='for example cuda:0 or cpu')
+    parser.add_argument('--pictures', type=arguments.natural, default=16,
+                        help='drawn images (default: 16)')
+    parser.add_argument('--batch-size', type=arguments.positive_int, default=1,
+                        help='images at a time (default: 1)')
+    parser.add_argument('--device', type=arguments.device, help='for example cuda:0 or cpu')
     return parser.parse_args()
 
 
@@ -105,8 +114,8 @@ def _share(value: Optional[float]) -> str:
 def main() -> None:
     """Run the tool."""
     args = parse_args()
-    if args.out.suffix != '.json':
-        raise UserError(f'--out must end in .json, got {args.out}.')
+    check_file(args.out, suffixes=('.json', ))
+    check_distinct({'--out': args.out}, {'--labelled': args.labelled})
     options = PseudoLabelOptions(
         args.score_thr, class_thresholds(args.class_thr), args.precision, args.labelled,
         args.labelled_images, args.match_iou, args.iou_thr, args.max_per_img, args.keypoint_thr,

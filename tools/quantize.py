@@ -14,9 +14,11 @@ suppression behind them with
 import os
 import time
 
+from mmyolonas.utils import arguments
 from mmyolonas.utils.cli import add_config_options, new_parser, run_main
 from mmyolonas.utils.configs import load_config
 from mmyolonas.utils.errors import UserError
+from mmyolonas.utils.outputs import check_folder
 
 EXAMPLES = '''examples:
   python tools/quantize.py configs/yolonas/yolonas_s_bccd.py yolonas_s_bccd.pth
@@ -35,30 +37,31 @@ def parse_args():
     parser.add_argument('--runtime', default='onnxruntime',
                         choices=('onnxruntime', 'openvino', 'tensorrt', 'tensorrt_rtx'))
     parser.add_argument('--work-dir', default='work_dirs/int8')
-    parser.add_argument('--budget-ap', type=float, default=0.3,
+    parser.add_argument('--budget-ap', type=arguments.not_negative, default=0.3,
                         help='selective: points of AP (0..100) that may be lost (default 0.3)')
     parser.add_argument('--plan', help='apply a plan instead of making one')
     parser.add_argument('--ranges', help='ranges.json of an earlier run, instead of calibrating')
-    parser.add_argument('--calib-images', type=int, default=64)
+    parser.add_argument('--calib-images', type=arguments.positive_int, default=64)
     parser.add_argument('--calib-split', choices=('train', 'val', 'test'), default='train')
     parser.add_argument('--calib-method', default='max',
                         choices=('max', 'percentile', 'mse', 'entropy'))
-    parser.add_argument('--score-images', type=int,
+    parser.add_argument('--score-images', type=arguments.natural,
                         help='test images for AP, 0 for no AP (default: all)')
     parser.add_argument('--analysis-split', choices=('train', 'val', 'test'), default='val',
                         help='selective: images the choice is made and verified on (default '
                         'val; the report is always of the test images)')
-    parser.add_argument('--analysis-images', type=int,
+    parser.add_argument('--analysis-images', type=arguments.positive_int,
                         help='selective: how many of them (default: all)')
     parser.add_argument('--cheap', action='store_true',
                         help='selective: do not measure the AP of every block, only its noise')
     parser.add_argument('--sensitivity', help='selective: sensitivity.json of an earlier run (of '
                         'any runtime: the numbers are the same), instead of measuring')
     parser.add_argument('--latency-table', help='times of the target, instead of measuring')
-    parser.add_argument('--input-size', type=int, nargs=2, metavar=('WIDTH', 'HEIGHT'),
+    parser.add_argument('--input-size', type=arguments.side, nargs=2, metavar=('WIDTH', 'HEIGHT'),
                         help='size of the exported network (default: of the test images)')
-    parser.add_argument('--threads', type=int, default=2)
-    parser.add_argument('--repeats', type=int, default=15, help='timed runs of each file')
+    parser.add_argument('--threads', type=arguments.positive_int, default=2)
+    parser.add_argument('--repeats', type=arguments.positive_int, default=15,
+                        help='timed runs of each file')
     parser.add_argument('--headroom', action='store_true',
                         help='onnxruntime: a little faster, values beyond the calibrated range '
                         'are kept; not the numbers of other runtimes')
@@ -69,8 +72,6 @@ def load_float(args, cfg):
     """Return the model as trained and its fused form."""
     from mmyolonas.deploy.pipeline import load_model
     from mmyolonas.quantization import fuse_model
-    if not os.path.isfile(args.checkpoint):
-        raise UserError(f'no such checkpoint: {args.checkpoint}')
     try:
         model = load_model(cfg, args.checkpoint)
     except ValueError as error:
@@ -149,6 +150,7 @@ def main() -> None:
     """Run the tool."""
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options)
+    check_folder(args.work_dir)
     os.makedirs(args.work_dir, exist_ok=True)
     from mmyolonas.quantization.choice.plan import Plan
     from mmyolonas.quantization.choice.plots import plot_report, plot_sensitivity

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import List
 
-import cv2
 import numpy as np
 
+from mmyolonas.utils import arguments
 from mmyolonas.utils.checkpoints import last_checkpoint
 from mmyolonas.utils.cli import add_cfg_options, new_parser, run_main
 from mmyolonas.utils.errors import UserError
-from mmyolonas.utils.files import atomic_path
+from mmyolonas.utils.files import write_image
+from mmyolonas.utils.outputs import check_folder
 from mmyolonas.utils.stages import Results, Stage, StageRunner, last_metrics, run_tool
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -135,8 +136,7 @@ def draw(context: Context) -> Results:
         pictures.append(predictor.draw(image, prediction))
         titles += ['ground truth', 'prediction']
     path = context.work_dir / 'predictions.png'
-    with atomic_path(path) as temporary:
-        cv2.imwrite(str(temporary), make_grid(pictures, 4, titles=titles))
+    write_image(path, make_grid(pictures, 4, titles=titles))
     return dict(picture=path)
 
 
@@ -165,8 +165,7 @@ def export(context: Context) -> Results:
     with Runtime(path, num_threads=torch.get_num_threads()) as runtime:
         times = network_latency(runtime, model, runtime.preprocess([image])[0])
         picture = folder / 'runtime.png'
-        with atomic_path(picture) as temporary:
-            cv2.imwrite(str(temporary), runtime(image).above(0.4).draw(image))
+        write_image(picture, runtime(image).above(0.4).draw(image))
     return {'mAP PyTorch': scores['PyTorch'][METRIC], 'mAP ONNX Runtime': scores[path][METRIC],
             'ms PyTorch': round(times['PyTorch'], 1),
             'ms ONNX Runtime': round(times['onnxruntime'], 1), 'picture': picture}
@@ -225,9 +224,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/quickstart'))
     parser.add_argument('--data-dir', type=Path, default=Path('data/sample_shapes'))
     parser.add_argument('--config', type=Path, default=CONFIG)
-    parser.add_argument('--train-images', type=int, default=400, help='default: 400')
-    parser.add_argument('--val-images', type=int, default=100, help='default: 100')
-    parser.add_argument('--min-map50', type=float, default=0.85, help='fail if the mAP at IoU 0.5 '
+    parser.add_argument('--train-images', type=arguments.positive_int, default=400,
+                        help='default: 400')
+    parser.add_argument('--val-images', type=arguments.positive_int, default=100,
+                        help='default: 100')
+    parser.add_argument('--min-map50', type=arguments.share, default=0.85,
+                        help='fail if the mAP at IoU 0.5 '
                         'is below (default: 0.85)')
     parser.add_argument('--fresh', action='store_true', help='repeat what is done; the training '
                         'starts anew')
@@ -244,6 +246,8 @@ def overrides(cfg_options: dict) -> List[str]:
 def main() -> int:
     """Run the tool."""
     args = parse_args()
+    check_folder(args.work_dir)
+    check_folder(args.data_dir, '--data-dir')
     context = Context(args.config, args.work_dir.absolute(), args.data_dir.absolute(),
                       args.train_images, args.val_images, overrides(args.cfg_options))
     options = dict(config=args.config.read_text(), train=args.train_images, val=args.val_images,

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import List
 
-import cv2
 import numpy as np
 
+from mmyolonas.utils import arguments
 from mmyolonas.utils.checkpoints import last_checkpoint
 from mmyolonas.utils.cli import add_cfg_options, new_parser, run_main
 from mmyolonas.utils.errors import UserError
-from mmyolonas.utils.files import atomic_path
+from mmyolonas.utils.files import write_image
+from mmyolonas.utils.outputs import check_folder
 from mmyolonas.utils.stages import Results, Stage, StageRunner, last_metrics, run_tool
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -128,8 +129,7 @@ def draw(context: Context) -> Results:
         pictures.append(predictor.draw(image, prediction))
         titles += ['ground truth', 'prediction']
     path = context.work_dir / 'predictions.png'
-    with atomic_path(path) as temporary:
-        cv2.imwrite(str(temporary), make_grid(pictures, 4, titles=titles))
+    write_image(path, make_grid(pictures, 4, titles=titles))
     return dict(picture=path)
 
 
@@ -149,8 +149,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/quickstart_pose'))
     parser.add_argument('--data-dir', type=Path, default=Path('data/sample_figures'))
     parser.add_argument('--config', type=Path, default=CONFIG)
-    parser.add_argument('--train-images', type=int, default=400, help='default: 400')
-    parser.add_argument('--val-images', type=int, default=100, help='default: 100')
+    parser.add_argument('--train-images', type=arguments.positive_int, default=400,
+                        help='default: 400')
+    parser.add_argument('--val-images', type=arguments.positive_int, default=100,
+                        help='default: 100')
     parser.add_argument('--fresh', action='store_true', help='repeat what is done; the training '
                         'starts anew')
     parser.add_argument('--only', nargs='+', metavar='STAGE', help='run these stages, done or not')
@@ -161,6 +163,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     """Run the tool."""
     args = parse_args()
+    check_folder(args.work_dir)
+    check_folder(args.data_dir, '--data-dir')
     overrides = [f'{key}={value}' for key, value in (args.cfg_options or {}).items()]
     context = Context(args.config, args.work_dir.absolute(), args.data_dir.absolute(),
                       args.train_images, args.val_images, overrides)

@@ -14,8 +14,10 @@ import argparse
 from pathlib import Path
 from typing import List, Tuple
 
+from mmyolonas.utils import arguments
 from mmyolonas.utils.cli import new_parser, run_main
 from mmyolonas.utils.errors import UserError
+from mmyolonas.utils.outputs import check_folder
 from mmyolonas.workflows.rf100.rf100_folders import find_datasets, shard_of
 from mmyolonas.workflows.rf100.rf100_run import RF100Options, run_all
 
@@ -39,8 +41,10 @@ def parse_args() -> argparse.Namespace:
     report.add_argument('--out', type=Path, help='folder to write to (default: --work-dir)')
     sweep = commands.add_parser('sweep', help='choose hyper-parameters on a subset')
     _add_training(sweep)
-    sweep.add_argument('--count', type=int, default=6, help='number of data sets (default: 6)')
-    sweep.add_argument('--subset-seed', type=int, default=0, help='which ones (default: 0)')
+    sweep.add_argument('--count', type=arguments.positive_int, default=6,
+                       help='number of data sets (default: 6)')
+    sweep.add_argument('--subset-seed', type=arguments.seed, default=0,
+                       help='which ones (default: 0)')
     for name, what, values in (('lr', 'learning rates', [3e-4, 5e-4, 1e-3]),
                                ('wd', 'weight decays', [1e-5, 1e-4]),
                                ('ema', 'decays of the EMA', [0.9, 0.99])):
@@ -59,9 +63,11 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--work-dir', type=Path, help='folder of the results (default: '
                         'work_dirs/rf100_<model>, for a sweep work_dirs/rf100_sweep_<model>)')
     parser.add_argument('--config', help='config instead of configs/rf100/yolonas_<model>_rf100.py')
-    parser.add_argument('--epochs', type=int, help='other than the 100 of the protocol')
-    parser.add_argument('--workers', type=int, help='data workers of each loader (default: 4)')
-    parser.add_argument('--seed', type=int, default=0, help='default: 0')
+    parser.add_argument('--epochs', type=arguments.positive_int,
+                        help='other than the 100 of the protocol')
+    parser.add_argument('--workers', type=arguments.natural,
+                        help='data workers of each loader (default: 4)')
+    parser.add_argument('--seed', type=arguments.seed, default=0, help='default: 0')
     # kept as text: it is passed on to the trainings
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE',
                         help='override settings of the config')
@@ -77,6 +83,7 @@ def options_of(args: argparse.Namespace, folder: str) -> RF100Options:
             changes += [f'{loader}_dataloader.num_workers={args.workers}',
                         f'{loader}_dataloader.persistent_workers={args.workers > 0}']
     work_dir = args.work_dir or Path('work_dirs') / f'{folder}_{args.model}'
+    check_folder(work_dir)
     return RF100Options(args.root, work_dir, args.model, args.pretrained, args.config, args.seed,
                         changes)
 
@@ -117,6 +124,7 @@ def run(args: argparse.Namespace) -> int:
 def report(args: argparse.Namespace) -> int:
     """Write the report."""
     from mmyolonas.workflows.rf100.rf100_report import read_report, report_text, write_report
+    check_folder(args.out or args.work_dir, '--out' if args.out else '--work-dir')
     found = read_report(args.work_dir)
     files = write_report(found, args.out or args.work_dir)
     print(report_text(found))

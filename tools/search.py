@@ -21,8 +21,10 @@ from typing import List
 
 import numpy as np
 
+from mmyolonas.utils import arguments
 from mmyolonas.utils.cli import new_parser, run_main
 from mmyolonas.utils.errors import UserError
+from mmyolonas.utils.outputs import check_folder
 
 EXAMPLES = '''examples:
   python tools/search.py space --input-sizes 320 640
@@ -39,9 +41,10 @@ def parse_args() -> argparse.Namespace:
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
     space = commands.add_parser('space', help='count the space, show architectures')
     space.add_argument('--task', choices=['detection', 'pose'], default='detection')
-    space.add_argument('--input-sizes', nargs='+', type=int, metavar='PIXELS')
-    space.add_argument('--sample', type=int, default=0, metavar='N', help='show N random ones')
-    space.add_argument('--seed', type=int, default=0)
+    space.add_argument('--input-sizes', nargs='+', type=arguments.side, metavar='PIXELS')
+    space.add_argument('--sample', type=arguments.natural, default=0, metavar='N',
+                       help='show N random ones')
+    space.add_argument('--seed', type=arguments.seed, default=0)
     space.add_argument('--write', type=Path, metavar='DIR', help='write them as model configs '
                        'for tools/finetune.py --model')
     for name, text in (('latency', 'measure operators'), ('train', 'short trainings'),
@@ -53,10 +56,12 @@ def parse_args() -> argparse.Namespace:
         if name not in ('train', 'rungs'):
             _add_target(command)
         if name in ('train', 'verify', 'run'):
-            command.add_argument('--limit', type=int, help='most trainings of this call; the rest '
+            command.add_argument('--limit', type=arguments.natural,
+                                 help='most trainings of this call; the rest '
                                  'is left for the next')
         if name == 'run':
-            command.add_argument('--rounds', type=int, default=1, help='times to search, train '
+            command.add_argument('--rounds', type=arguments.positive_int, default=1,
+                                 help='times to search, train '
                                  'what was found and fit the surrogate anew (default: 1)')
         for step, add in STEPS.items():
             if name in (step, 'run') or (name, step) == ('search', 'rungs'):
@@ -72,12 +77,14 @@ def _add_project(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--recipe', metavar='CONFIG', help='config of the short trainings')
     group.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                        help='settings of the recipe to override')
-    group.add_argument('--input-sizes', nargs='+', type=int, metavar='PIXELS',
+    group.add_argument('--input-sizes', nargs='+', type=arguments.side, metavar='PIXELS',
                        help='sides of the network input that may be chosen (default: 320 416 '
                        '512 640)')
-    group.add_argument('--max-size', type=float, help='FLOPs up to which architectures are '
+    group.add_argument('--max-size', type=arguments.positive,
+                       help='FLOPs up to which architectures are '
                        'trained, in multiples of published S (poses: N) (default: 3)')
-    group.add_argument('--sample-seed', type=int, help='seed of the trained architectures '
+    group.add_argument('--sample-seed', type=arguments.seed,
+                       help='seed of the trained architectures '
                        '(default: 0)')
 
 
@@ -87,19 +94,20 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
                        help='onnxruntime, openvino or tensorrt (default: onnxruntime)')
     group.add_argument('--precision', default='int8', choices=['fp32', 'fp16', 'int8'],
                        help='default: int8')
-    group.add_argument('--threads', type=int, default=1, help='default: 1')
+    group.add_argument('--threads', type=arguments.positive_int, default=1, help='default: 1')
     group.add_argument('--table', help='table of operator latencies (default: that of the folder)')
 
 
 def _add_latency(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--networks', type=int, default=60, metavar='N', help='random '
+    parser.add_argument('--networks', type=arguments.positive_int, default=60, metavar='N',
+                        help='random '
                         'architectures to be measured beside the published ones (default: 60)')
     parser.add_argument('--precisions', nargs='+', metavar='P', help='default: --precision and '
                         'what the target has besides')
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--count', type=int, default=30,
+    parser.add_argument('--count', type=arguments.positive_int, default=30,
                         help='random architectures to be trained (default: 30)')
     parser.add_argument('--published', nargs='*', default=['s'], metavar='NAME',
                         help='published models to be trained alike (default: s)')
@@ -113,21 +121,23 @@ def _add_rungs(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_search(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--budget', type=int, default=300,
+    parser.add_argument('--budget', type=arguments.positive_int, default=300,
                         help='architectures of each seed and sampler (default: 300)')
-    parser.add_argument('--seeds', type=int, default=3, help='number of seeds (default: 3)')
-    parser.add_argument('--population', type=int, default=32, help='default: 32')
+    parser.add_argument('--seeds', type=arguments.positive_int, default=3,
+                        help='number of seeds (default: 3)')
+    parser.add_argument('--population', type=arguments.integer(2), default=32, help='default: 32')
     parser.add_argument('--samplers', nargs='+', default=['nsga2', 'random'],
                         choices=['nsga2', 'random'], help='default: nsga2 random')
     parser.add_argument('--memory', action='store_true',
                         help='a third objective: megabytes of weights and largest feature map')
-    parser.add_argument('--max-ms', type=float, help='slower architectures are useless '
+    parser.add_argument('--max-ms', type=arguments.positive,
+                        help='slower architectures are useless '
                         '(default: latency of the slowest published model)')
     parser.add_argument('--storage', help='file of the studies, or a URL such as '
                         'postgresql://user@host/name that several machines share (default: '
                         'studies.log in the folder)')
     parser.add_argument('--name', default='search', help="first part of the studies' names")
-    parser.add_argument('--target-ms', nargs='+', type=float, default=[], metavar='MS',
+    parser.add_argument('--target-ms', nargs='+', type=arguments.positive, default=[], metavar='MS',
                         help='choose the most accurate model for each of these latencies '
                         '(default: those of the published models)')
     parser.add_argument('--base', metavar='CONFIG', help='config that the configs of the chosen '
@@ -135,12 +145,15 @@ def _add_search(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_verify(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--points', type=int, default=4, help='points of the frontier to be '
+    parser.add_argument('--points', type=arguments.natural, default=4,
+                        help='points of the frontier to be '
                         'trained beside the chosen (default: 4)')
     parser.add_argument('--rivals', nargs='*', default=['s'], metavar='NAME',
                         help='published models to be trained alike (default: s)')
-    parser.add_argument('--train-seeds', type=int, default=1, help='trainings of each (default: 1)')
-    parser.add_argument('--repeats', type=int, default=50, help='timed runs (default: 50)')
+    parser.add_argument('--train-seeds', type=arguments.positive_int, default=1,
+                        help='trainings of each (default: 1)')
+    parser.add_argument('--repeats', type=arguments.positive_int, default=50,
+                        help='timed runs (default: 50)')
 
 
 STEPS = dict(latency=_add_latency, train=_add_train, rungs=_add_rungs, search=_add_search,
@@ -155,6 +168,8 @@ def space_command(args: argparse.Namespace) -> None:
     from mmyolonas.search.space.space_table import INPUT_SIZES, PUBLISHED
     from mmyolonas.search.study.frontier import model_config_text
     from mmyolonas.utils.files import write_text
+    if args.write:
+        check_folder(args.write, '--write')
     space = Space(args.task, args.input_sizes or INPUT_SIZES)
     for gene in space.genes:
         print(f'  {gene.name:<24}{", ".join(map(str, gene.values))}')
@@ -172,6 +187,7 @@ def open_project(args: argparse.Namespace):
     """Return the folder's search and the target of the options."""
     from mmyolonas.search.preparation import Target
     from mmyolonas.search.project import Project
+    check_folder(args.work_dir)
     project = Project.open(args.work_dir, recipe=args.recipe, cfg_options=args.cfg_options,
                            input_sizes=args.input_sizes, max_size=args.max_size,
                            seed=args.sample_seed)

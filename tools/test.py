@@ -3,11 +3,13 @@ from mmengine.config import Config
 
 from mmyolonas.engine.data_check import check_data
 from mmyolonas.engine.running import build_runner, prepare_run
+from mmyolonas.utils import arguments
 from mmyolonas.utils.building import switch_to_deploy
 from mmyolonas.utils.checkpoints import check_checkpoint
 from mmyolonas.utils.cli import add_config_options, add_run_options, new_parser, run_main
 from mmyolonas.utils.configs import load_config
 from mmyolonas.utils.errors import UserError
+from mmyolonas.utils.outputs import check_distinct, check_file
 
 EXAMPLES = '''examples:
   python tools/test.py configs/yolonas/yolonas_s_coco.py yolonas_s.pth
@@ -25,7 +27,8 @@ def parse_args():
     parser.add_argument('--show', action='store_true', help='show the predictions in a window')
     parser.add_argument('--show-dir', help='write drawn predictions to this folder, which lies '
                         'within the work folder')
-    parser.add_argument('--wait-time', type=float, default=2, help='seconds to show each image')
+    parser.add_argument('--wait-time', type=arguments.not_negative, default=2,
+                        help='seconds to show each image')
     parser.add_argument('--fuse', action='store_true', help='evaluate the re-parameterised model')
     parser.add_argument('--tta', action='store_true', help='use the test-time augmentation of the '
                         "config's tta_model and tta_pipeline")
@@ -61,12 +64,12 @@ def use_tta(cfg: Config) -> None:
 def main() -> None:
     """Run the tool."""
     args = parse_args()
-    if args.out and not args.out.endswith(('.pkl', '.pickle')):
-        raise UserError(f'--out writes a pickle file: its name must end in .pkl, got {args.out}.')
+    check_file(args.out, suffixes=('.pkl', '.pickle'))
     if args.fuse and args.tta:
         raise UserError('--fuse and --tta cannot be combined.')
     cfg = load_config(args.config, args.cfg_options)
     prepare_run(cfg, args)
+    check_distinct({'--out': args.out}, {'the checkpoint': args.checkpoint})
     cfg.load_from = check_checkpoint(args.checkpoint)
     # the average of a training plays no part here, and costs a copy of the model
     cfg.custom_hooks = [

@@ -15,6 +15,7 @@ from mmyolonas.utils.cli import add_cfg_options, new_parser, run_main
 from mmyolonas.utils.configs import load_config
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import write_text
+from mmyolonas.utils.outputs import check_file, check_folder
 
 EXAMPLES = '''examples:
   python tools/test_deployed.py configs/deploy/detection_onnxruntime_static.py \\
@@ -82,6 +83,8 @@ def main() -> None:
     model_cfg = load_config(args.model_cfg, args.cfg_options)
     if args.checkpoint:
         check_checkpoint(args.checkpoint)
+    check_folder(args.work_dir)
+    check_file(args.out)
     check_data(model_cfg, ('test_dataloader', ))
     if 'codebase_config' not in deploy_cfg:
         raise UserError(f'{args.deploy_cfg} is no deploy config; choose one of configs/deploy.')

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional, Sequence
 
 from mmyolonas.export.precision import convert_fp16, count_quantizers, float_nodes
 from mmyolonas.runtime.tensorrt_api import TensorRTApi
-from mmyolonas.utils.files import atomic_path
+from mmyolonas.utils.files import write_bytes, write_json
 from mmyolonas.utils.optional import require
 
 PRECISIONS = ('fp32', 'fp16', 'int8', 'int8_fp16')
@@ -117,12 +117,9 @@ def build_engine(onnx_path: str,
     plan, num_layers = _build(_with_precision(model, options.precision, api), options, api)
     info = EngineInfo(engine_path, api.flavour, api.version, options.precision, len(plan),
                       time.perf_counter() - start, False, num_layers)
-    with atomic_path(engine_path) as temporary, open(temporary, 'wb') as file:
-        file.write(plan)
+    write_bytes(engine_path, plan)
     build = {**asdict(info), 'key': key, 'options': asdict(options)}
-    with atomic_path(f'{engine_path}.json') as temporary:
-        with open(temporary, 'w', encoding='utf-8') as file:
-            json.dump({**props, 'build': json.dumps(build)}, file, indent=2)
+    write_json(f'{engine_path}.json', {**props, 'build': json.dumps(build)})
     info.layers = layer_report(api, plan)
     return info
 

@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 
 from mmyolonas.utils.checkpoints import last_checkpoint
 from mmyolonas.utils.errors import UserError
+from mmyolonas.utils.outputs import check_folder
 
 
 def prepare_run(cfg: Config, args: argparse.Namespace) -> None:
@@ -24,6 +25,7 @@ def prepare_run(cfg: Config, args: argparse.Namespace) -> None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = os.path.join('work_dirs', Path(args.config).stem)
+    check_folder(cfg.work_dir)
     use_processes(cfg)
 
 

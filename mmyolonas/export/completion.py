@@ -14,7 +14,7 @@ from mmyolonas.export.graph.candidates import Candidates, best_priors
 from mmyolonas.export.graph.exported import OUTPUT_NAMES
 from mmyolonas.export.graph.nms import EfficientNMS, PaddedNMS
 from mmyolonas.export.metadata import ModelMetadata, Postprocess
-from mmyolonas.utils.files import atomic_path
+from mmyolonas.utils.files import write_onnx
 from mmyolonas.utils.optional import require
 from mmyolonas.version import __version__
 
@@ -71,7 +71,7 @@ def complete_onnx(source: str, path: str, metadata: ModelMetadata) -> ModelMetad
     Raises:
         ValueError: Other outputs, a free height or width, or another task.
     """
-    onnx = require('onnx', 'Completing an ONNX file')
+    require('onnx', 'Completing an ONNX file')
     model = onnx_passes.load_onnx(source)
     names = _output_names(model)
     if names != OUTPUT_NAMES[metadata.task, 'none']:
@@ -90,8 +90,7 @@ def complete_onnx(source: str, path: str, metadata: ModelMetadata) -> ModelMetad
         onnx_passes.prepend_preprocess(model, metadata.preprocess)
     onnx_passes.set_metadata(model, metadata)
     onnx_passes.check(model)
-    with atomic_path(path) as temporary:
-        onnx.save(model, str(temporary))
+    write_onnx(path, model)
     return metadata
 
 

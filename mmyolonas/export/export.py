@@ -1,4 +1,5 @@
 """From a model in memory to an ONNX file."""
+import io
 import os
 import warnings
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from mmyolonas.export import onnx_passes
 from mmyolonas.export.fusion import prepare_model
 from mmyolonas.export.graph import ExportedDetector, build_exported
 from mmyolonas.export.metadata import ModelMetadata
-from mmyolonas.utils.files import atomic_path
+from mmyolonas.utils.files import write_onnx
 from mmyolonas.utils.optional import require
 from mmyolonas.version import __version__
 
@@ -101,13 +102,13 @@ def export_onnx(model: nn.Module,
     metadata.task = graph.task
     metadata.strides = [int(s) for s in graph.decode.strides]
     image = torch.from_numpy(np.random.default_rng(0).random(input_shape, np.float32))
-    with atomic_path(path) as temporary:
-        trace(graph, image, str(temporary), dynamic, opset)
-        proto = onnx.load(temporary)
-        proto = finish_onnx(proto, metadata, {'input': image.numpy()} if simplify else None,
-                            simplify, {'levels': f'{graph.head_name}.levels'})
-        errors = compare_with_torch(proto, graph, image, metadata) if verify else {}
-        onnx.save(proto, temporary)
+    file = io.BytesIO()
+    trace(graph, image, file, dynamic, opset)
+    proto = onnx.load_from_string(file.getvalue())
+    proto = finish_onnx(proto, metadata, {'input': image.numpy()} if simplify else None,
+                        simplify, {'levels': f'{graph.head_name}.levels'})
+    errors = compare_with_torch(proto, graph, image, metadata) if verify else {}
+    write_onnx(path, proto)
     return ExportReport(os.path.abspath(path), metadata, graph.output_names,
                         len(proto.graph.node), os.path.getsize(path), errors)
 
@@ -154,11 +155,11 @@ def dynamic_axes(names: Sequence[str], dynamic: str, static_outputs: bool) -> Di
     return axes
 
 
-def trace(graph: ExportedDetector, image: torch.Tensor, path: str, dynamic: str,
+def trace(graph: ExportedDetector, image: torch.Tensor, file: BinaryIO, dynamic: str,
           opset: int) -> None:
-    """Write the traced graph to ``path``."""
+    """Write the traced graph to a file."""
     plugin = graph.rules.nms == 'efficient_nms'
-    trace_module(graph, (image, ), path, ['input'], graph.output_names,
+    trace_module(graph, (image, ), file, ['input'], graph.output_names,
                  dynamic_axes(graph.output_names, dynamic, plugin), opset, plugin)
 
 

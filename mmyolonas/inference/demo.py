@@ -1,6 +1,7 @@
 """The demos' command lines: images and videos, detection and pose."""
 import argparse
 import itertools
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Iterable, Iterator, List
@@ -9,10 +10,12 @@ import cv2
 
 from mmyolonas.inference.inference import InferenceOptions, Predictor
 from mmyolonas.inference.writers import JsonLinesWriter, VideoWriter
+from mmyolonas.utils import arguments
 from mmyolonas.utils.cli import add_config_options, new_parser
 from mmyolonas.utils.errors import UserError
-from mmyolonas.utils.files import atomic_path
+from mmyolonas.utils.files import write_image
 from mmyolonas.utils.images import Frame, VideoSource, find_images, iter_images
+from mmyolonas.utils.outputs import check_distinct, check_file, check_folder
 from mmyolonas.utils.progress import track
 
 _IMAGES = '''Find {what} in images.
@@ -40,21 +43,25 @@ def _parser(text: str, pose: bool) -> argparse.ArgumentParser:
 
 
 def _add_options(parser: argparse.ArgumentParser, pose: bool) -> None:
-    parser.add_argument('--score-thr', type=float, default=0.25, help='smallest score '
+    parser.add_argument('--score-thr', type=arguments.share, default=0.25, help='smallest score '
                         '(default: 0.25)')
-    parser.add_argument('--iou-thr', type=float, help='overlap above which the weaker of two '
+    parser.add_argument('--iou-thr', type=arguments.share,
+                        help='overlap above which the weaker of two '
                         "boxes is dropped (default: the config's)")
-    parser.add_argument('--max-per-img', type=int, help='most detections of an image')
+    parser.add_argument('--max-per-img', type=arguments.positive_int,
+                        help='most detections of an image')
     if pose:
-        parser.add_argument('--keypoint-thr', type=float, default=0.3, help='smallest score of a '
+        parser.add_argument('--keypoint-thr', type=arguments.share, default=0.3,
+                            help='smallest score of a '
                             'key point that is drawn (default: 0.3)')
     else:
         parser.add_argument('--classes', nargs='+', help='keep these classes only, by name or '
                             'number')
         parser.add_argument('--class-agnostic', action='store_true', help='let boxes of different '
                             'classes suppress each other')
-    parser.add_argument('--device', help='for example cuda:0 or cpu')
-    parser.add_argument('--batch-size', type=int, default=1, help='images at a time (default: 1)')
+    parser.add_argument('--device', type=arguments.device, help='for example cuda:0 or cpu')
+    parser.add_argument('--batch-size', type=arguments.positive_int, default=1,
+                        help='images at a time (default: 1)')
     parser.add_argument('--no-fuse', action='store_true', help='do not re-parameterise the model')
 
 
@@ -103,7 +110,12 @@ def image_main(pose: bool = False) -> int:
                         '(default: outputs)')
     parser.add_argument('--no-draw', action='store_true', help='write predictions.jsonl only')
     args = parser.parse_args()
+    check_folder(args.out_dir, '--out-dir')
     paths = find_images(args.inputs)
+    if not args.no_draw and os.path.realpath(args.out_dir) in {
+            os.path.realpath(path.parent) for path in paths}:
+        raise UserError(f'--out-dir {args.out_dir} holds images that are read: their drawn copies '
+                        'would overwrite them. Give another folder.')
     predictor = _predictor(args)
     out, failures, found, used = Path(args.out_dir), [], 0, set()
     frames = iter_images(paths, failures)
@@ -134,9 +146,7 @@ def _free_name(path: Path, used: set) -> str:
 
 
 def _write_image(path: Path, image) -> None:
-    with atomic_path(path) as temporary:
-        if not cv2.imwrite(str(temporary), image):
-            raise UserError(f'cannot write {path}.')
+    write_image(path, image)
 
 
 def video_main(pose: bool = False) -> int:
@@ -153,14 +163,19 @@ def video_main(pose: bool = False) -> int:
     parser.add_argument('--json', help='JSON lines file to write (default: beside the video)')
     parser.add_argument('--no-video', action='store_true', help='write the JSON lines only')
     parser.add_argument('--show', action='store_true', help='show the frames in a window')
-    parser.add_argument('--stride', type=int, default=1, help='take every n-th frame (default: 1)')
-    parser.add_argument('--max-frames', type=int, help='stop after so many frames')
+    parser.add_argument('--stride', type=arguments.positive_int, default=1,
+                        help='take every n-th frame (default: 1)')
+    parser.add_argument('--max-frames', type=arguments.positive_int,
+                        help='stop after so many frames')
     args = parser.parse_args()
-    source = VideoSource(args.source, max(1, args.stride), args.max_frames)
     out = Path(args.out or _default_video(args.source))
-    if source.is_file and out.resolve() == Path(args.source).resolve():
-        raise UserError(f'--out {out} is the source itself; give another name.')
     json_path = Path(args.json) if args.json else out.with_suffix('.jsonl')
+    check_file(json_path, '--json')
+    check_distinct({'--out': None if args.no_video else out, '--json': json_path},
+                   {'the source itself': args.source})
+    if not args.no_video:
+        check_file(out)
+    source = VideoSource(args.source, args.stride, args.max_frames)
     predictor = _predictor(args)
     count = found = 0
     try:

@@ -1,6 +1,7 @@
 """Results as JSON lines and as video, written as they come and complete or not at all."""
 import json
-from contextlib import AbstractContextManager
+import os
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import IO, Any, Optional, Tuple
 
@@ -8,9 +9,11 @@ import cv2
 import numpy as np
 
 from mmyolonas.utils.errors import UserError
-from mmyolonas.utils.files import PathLike
+from mmyolonas.utils.files import PathLike, finish, part_file
 
 _CODECS = {'.mp4': 'mp4v', '.m4v': 'mp4v', '.mov': 'mp4v', '.avi': 'MJPG', '.mkv': 'MJPG'}
+#: Frames between two looks whether the disk is full, and the bytes there must be room for.
+_CHECK_EVERY, _SPARE = 100, 1 << 16
 
 
 class _Streamed(AbstractContextManager):
@@ -22,19 +25,25 @@ class _Streamed(AbstractContextManager):
 
     def __init__(self, path: PathLike) -> None:
         self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.part = self.path.with_name(f'.{self.path.stem}.part{self.path.suffix}')
+        self._stack = ExitStack()
+        self.part = self._stack.enter_context(part_file(path))
 
     def close(self) -> None:
         """Finish writing."""
 
+    def check(self) -> bool:
+        """Return whether there is something to keep; raise if it is damaged."""
+        return True
+
     def __exit__(self, kind, error, trace) -> None:
-        self.close()
-        if kind is None or issubclass(kind, (KeyboardInterrupt, GeneratorExit)):
-            if self.part.exists():
-                self.part.replace(self.path)
-        else:
-            self.part.unlink(missing_ok=True)
+        with self._stack:
+            if kind is None or issubclass(kind, (KeyboardInterrupt, GeneratorExit)):
+                self.close()
+                if self.check():
+                    finish(self.part, self.path)
+            else:
+                with suppress(OSError):  # the first error counts
+                    self.close()
 
 
 class JsonLinesWriter(_Streamed):
@@ -70,13 +79,14 @@ class VideoWriter(_Streamed):
     """
 
     def __init__(self, path: PathLike, fps: float) -> None:
-        super().__init__(path)
-        if self.path.suffix.lower() not in _CODECS:
+        if Path(path).suffix.lower() not in _CODECS:
             raise UserError(
                 f'cannot write {path}: give a video name with {", ".join(sorted(_CODECS))}.')
+        super().__init__(path)
         self.fps = fps
         self._writer: Optional[cv2.VideoWriter] = None
         self._size: Tuple[int, int] = (0, 0)
+        self._count = 0
 
     def write(self, image: np.ndarray) -> None:
         """Append a frame, (H, W, 3) BGR, uint8."""
@@ -85,13 +95,50 @@ class VideoWriter(_Streamed):
             code = cv2.VideoWriter_fourcc(*_CODECS[self.path.suffix.lower()])
             self._writer = cv2.VideoWriter(str(self.part), code, self.fps, self._size)
             if not self._writer.isOpened():
+                self._room()
                 raise UserError(f'cannot write {self.path}: this OpenCV has no encoder for '
                                 f'{self.path.suffix}; try .avi.')
         if (image.shape[1], image.shape[0]) != self._size:
             image = cv2.resize(image, self._size)
         self._writer.write(image)
+        self._count += 1
+        if self._count % _CHECK_EVERY == 0:
+            self._room()  # hours of a stream are not for nothing
+
+    def _room(self) -> None:
+        """Raise if the disk is full: OpenCV does not notice."""
+        with open(self.part, 'ab') as file:
+            end = file.tell()
+            try:
+                file.write(bytes(_SPARE))
+                file.flush()
+                os.fsync(file.fileno())
+            finally:
+                os.truncate(self.part, end)
 
     def close(self) -> None:
         """Finish writing."""
         if self._writer is not None:
             self._writer.release()
+
+    def check(self) -> bool:
+        """Return whether there are frames.
+
+        Raises:
+            FullDiskError: The disk was full.
+            UserError: The video cannot be read for another reason.
+        """
+        if self._writer is None:
+            return False
+        capture = cv2.VideoCapture(str(self.part))
+        try:
+            count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
+            capture.set(cv2.CAP_PROP_POS_FRAMES, max(0, count - 1))
+            # encoders join two frames now and then
+            if count >= 0.99 * self._count - 2 and capture.read()[0]:
+                return True
+        finally:
+            capture.release()
+        self._room()
+        raise UserError(f'the video {self.path} did not become complete: {count} of {self._count} '
+                        'frames can be read from it. Is the disk full? Or try .avi.')

@@ -10,7 +10,8 @@ from mmyolonas.quantization.ranges.calibration import calibrate
 from mmyolonas.quantization.ranges.images import load_samples
 from mmyolonas.quantization.ranges.quantizers import quantise_model
 from mmyolonas.quantization.table import RangeTable
-from mmyolonas.utils import UserError, atomic_path
+from mmyolonas.utils import UserError
+from mmyolonas.utils.files import write_onnx
 
 SETTINGS: Dict[str, Any] = dict(plan=None, ranges=None, calib_images=64, calib_split='train',
                                 calib_method='max', headroom=False)
@@ -62,6 +63,5 @@ def quantise_file(path: str, fused: nn.Module, model_cfg: Any, settings: Dict[st
     selection = None if plan is None else plan.selection(
         QdqWriter(model, table, spelling).flow)
     result = insert_qdq(model, table, runtime, selection, settings['headroom'])
-    with atomic_path(path) as temporary:
-        onnx.save(result, str(temporary))
+    write_onnx(path, result)
     return table

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
 import numpy as np
-import onnx
 
 from mmyolonas.quantization.choice.latency import LatencyTable, find_boundaries, measure_latency
 from mmyolonas.quantization.choice.plan import Plan, PlanEntry, full_plan
@@ -16,7 +15,8 @@ from mmyolonas.quantization.choice.variants import Variants
 from mmyolonas.quantization.graph.qdq import insert_qdq
 from mmyolonas.quantization.table import RangeTable
 from mmyolonas.runtime.timing import RUNNERS, measure, open_file
-from mmyolonas.utils import UserError, atomic_path, write_json
+from mmyolonas.utils import UserError, write_json
+from mmyolonas.utils.files import write_onnx
 
 #: How often a plan that misses its budget is tightened.
 REPAIRS = 6
@@ -129,8 +129,7 @@ class Workflow:
         path = self.work_dir / f'{name}.onnx'
         model = insert_qdq(self.variants.model, self.table, self.runtime,
                            plan.selection(self.variants.flow), self.headroom)
-        with atomic_path(path) as temporary:
-            onnx.save(model, str(temporary))
+        write_onnx(path, model)
         plan.save(self.work_dir / f'{name}.plan.json')
         return str(path)
 

@@ -57,11 +57,7 @@ def save_picture(path: str, picture: np.ndarray) -> None:
     """Write a picture (BGR), atomically.
 
     Raises:
-        PermissionError: The folder cannot be written to.
-        ValueError: OpenCV does not know the suffix.
+        UserError: The folder cannot be written to, or OpenCV does not know the suffix.
     """
-    from mmyolonas.utils.files import atomic_path
-    cv2 = require('cv2', 'Writing a picture')
-    with atomic_path(path) as temporary:
-        if not cv2.imwrite(str(temporary), picture):
-            raise ValueError(f'OpenCV cannot write {path}; use .jpg or .png.')
+    from mmyolonas.utils.files import write_image
+    write_image(path, picture)

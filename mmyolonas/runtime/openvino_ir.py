@@ -5,6 +5,7 @@ import tempfile
 from typing import Optional
 
 from mmyolonas.export.onnx_passes import has_custom_ops
+from mmyolonas.utils.files import check_room
 from mmyolonas.utils.optional import require
 
 
@@ -50,7 +51,11 @@ def convert_openvino(onnx_path: str, xml_path: Optional[str] = None, fp16: bool 
         raise PermissionError(
             f'cannot write {xml_path}: {error}. Choose a folder you may write to.') from error
     try:
-        openvino.save_model(model, os.path.join(scratch, 'model.xml'), compress_to_fp16=fp16)
+        try:
+            openvino.save_model(model, os.path.join(scratch, 'model.xml'), compress_to_fp16=fp16)
+        except RuntimeError as error:
+            check_room(scratch)
+            raise ValueError(f'openvino cannot write {xml_path}: {error}') from error
         # the weights first: a reader never sees a description without them
         os.replace(os.path.join(scratch, 'model.bin'), f'{stem}.bin')
         os.replace(os.path.join(scratch, 'model.xml'), xml_path)

@@ -1,13 +1,19 @@
 """What the command-line tools share: options and plain error messages."""
 import argparse
+import os
 import sys
+import tempfile
+import time
+import traceback
 import warnings
+from pathlib import Path
 from typing import Callable, Optional
 
 from mmengine.config import DictAction
 
 from mmyolonas.utils.child import end_with_parent
 from mmyolonas.utils.errors import UserError
+from mmyolonas.utils.files import is_full_disk
 
 CFG_OPTIONS_HELP = (
     'override settings of the config: key=value pairs such as '
@@ -15,11 +21,21 @@ CFG_OPTIONS_HELP = (
     'with brackets, no white space within')
 
 
+#: Exit codes: 1 for what was given, 2 for the command line (argparse's), 3 for what is left.
+UNEXPECTED, INTERRUPTED = 3, 130
+#: Environment variable with the folder of the log of unexpected errors.
+LOG_FOLDER = 'MMYOLONAS_LOG_DIR'
+_LOG = 'mmyolonas_errors.log'
+
+
 def run_main(main: Callable[[], Optional[int]]) -> None:
     """Call a tool's ``main`` and end the process.
 
-    A :class:`UserError` or ``DataError`` is printed as one sentence with exit
-    code 1, an interrupt gives exit code 130; other errors keep their traceback.
+    Whatever happens is one sentence. What was given and is wrong (a :class:`UserError`,
+    a ``DataError``, a full disk, a file that may not be read) gives exit code 1; anything
+    else 3, and its traceback is in ``mmyolonas_errors.log`` of the working folder (or of
+    ``$MMYOLONAS_LOG_DIR``, or the system's folder for temporary files), which is named.
+    An interrupt gives 130.
     """
     end_with_parent()
     # of mmdet's point generator: nothing that a user can act on
@@ -28,16 +44,59 @@ def run_main(main: Callable[[], Optional[int]]) -> None:
         sys.exit(main())
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
-        sys.exit(130)
-    except Exception as error:
-        from mmyolonas.utils.data_error import DataError
-        if not isinstance(error, (UserError, DataError)):
-            raise
-        print(f'error: {_sentence(error)}', file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except Exception as error:
+        known = explain(error)
+        if known is not None:
+            print(f'error: {known}', file=sys.stderr)
+            sys.exit(1)
+        text = ' '.join(str(error).split())[:300]
+        log = _keep_traceback(error)
+        print(f'error: unexpected {type(error).__name__}{": " * bool(text)}{text}. '
+              + (f'The details are in {log}; please report them.' if log else
+                 f'The details could not be written to {_LOG}.'), file=sys.stderr)
+        sys.exit(UNEXPECTED)
 
 
-def _sentence(error: Exception) -> str:
+def explain(error: BaseException) -> Optional[str]:
+    """Return the sentence for an error whose cause is known, else None."""
+    from mmyolonas.utils.data_error import DataError
+    if isinstance(error, (UserError, DataError)):
+        return _sentence(error)
+    if is_full_disk(error):
+        where = f' {error.filename}' if getattr(error, 'filename', None) else ''
+        return (f'cannot write{where}: {os.strerror(error.errno)}. Make room and start the same '
+                'command again.')
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f'{error.filename}: {error.strerror}.'
+    if isinstance(error, ImportError) and 'Install it with' in str(error):
+        return str(error)
+    if isinstance(error, MemoryError) or 'out of memory' in str(error) or (
+            "can't allocate memory" in str(error)):
+        return ('there is not enough memory for this: take smaller batches or images '
+                f'({" ".join(str(error).split())[:120] or "out of memory"}).')
+    return None
+
+
+def _keep_traceback(error: BaseException) -> Optional[Path]:
+    """Append a traceback to the log; return where it is, None if it can be nowhere."""
+    head = f'{time.strftime("%Y-%m-%d %H:%M:%S")} {" ".join(sys.argv)}\n'
+    text = head + ''.join(traceback.format_exception(error)) + '\n'
+    for folder in (os.environ.get(LOG_FOLDER) or '.', tempfile.gettempdir()):
+        path = Path(folder).absolute() / _LOG
+        try:
+            with open(path, 'a', encoding='utf-8', errors='backslashreplace') as file:
+                file.write(text)
+            return path
+        except OSError:
+            pass
+    return None
+
+
+def _sentence(error: BaseException) -> str:
     """Return an error's message without the traceback that a data worker adds."""
     message = str(error)
     if message.startswith('Caught '):

@@ -2,18 +2,21 @@
 import json
 import os
 import time
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Any, Dict, Iterator
+from typing import Any, Dict, Iterable, Iterator
 
 from mmyolonas.utils.files import PathLike, explain_full_disk
+from mmyolonas.utils.locks import only_writer
 
 
 class Journal(AbstractContextManager):
     """Records of long work, one JSON object a line; what a killed process wrote is kept.
 
     The first line is a header that says what the records depend on. A journal
-    with another header is begun anew; a last line that was cut short is removed.
+    with another header is put aside (``.old``) and a new one begun. Nothing is ever
+    cut: lines that cannot be read, such as a last one that a killed process did not
+    finish, are passed over. One process at a time may write to it.
 
     Args:
         path (str | Path): The file.
@@ -23,7 +26,10 @@ class Journal(AbstractContextManager):
             Defaults to 5.
 
     Attributes:
-        discarded (bool): Whether a journal of other settings was thrown away.
+        discarded (bool): Whether a journal of other settings was put aside.
+
+    Raises:
+        UserError: Another process is writing to it, or the folder cannot be written to.
     """
 
     def __init__(self, path: PathLike, header: Dict[str, Any], sync_interval: float = 5) -> None:
@@ -32,29 +38,33 @@ class Journal(AbstractContextManager):
         self.sync_interval = sync_interval
         self.discarded = False
         self._last_sync = time.monotonic()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        end = self._usable_length()
-        self._file = open(self.path, 'r+b' if end else 'wb')
-        self._file.truncate(end)
-        self._file.seek(end)
-        if not end:
-            self.write(self.header)
+        with ExitStack() as stack:
+            stack.enter_context(only_writer(self.path))
+            whole = self._put_aside_others()
+            with explain_full_disk(self.path, 'Make room and start the same command again.'):
+                self._file = stack.enter_context(open(self.path, 'ab'))
+                if not self._file.tell():
+                    self.write(self.header)
+                elif not whole:
+                    self._file.write(b'\n')  # what follows begins a line of its own
+            self._open = stack.pop_all()
 
-    def _usable_length(self) -> int:
-        """Return the length of the complete lines under the right header; 0 for none."""
-        if not self.path.is_file():
-            return 0
-        end = 0
+    @property
+    def _old(self) -> Path:
+        return self.path.with_name(f'{self.path.name}.old')
+
+    def _put_aside_others(self) -> bool:
+        """Rename a journal with another header; return whether the last line is complete."""
+        if not self.path.is_file() or not self.path.stat().st_size:
+            return True
         with open(self.path, 'rb') as file:
-            for number, line in enumerate(file):
-                record = _parse(line)
-                if number == 0 and record != self.header:
-                    self.discarded = record is not None
-                    return 0
-                if record is None:
-                    break
-                end += len(line)
-        return end
+            first = parse_line(file.readline())
+            file.seek(-1, os.SEEK_END)
+            whole = file.read() == b'\n'
+        if first != self.header:
+            self.discarded = first is not None
+            os.replace(self.path, self._old)
+        return whole
 
     def write(self, record: Dict[str, Any]) -> None:
         """Append a record.
@@ -71,33 +81,41 @@ class Journal(AbstractContextManager):
                 self._last_sync = time.monotonic()
 
     def __iter__(self) -> Iterator[Dict[str, Any]]:
-        """Yield the records behind the header, one at a time, from the file."""
+        """Yield the readable records behind the header, one at a time, from the file."""
         with open(self.path, 'rb') as file:
-            next(file)
-            for line in file:
-                yield json.loads(line)
+            next(file, None)
+            yield from read_lines(file)
 
     def close(self) -> None:
         """Close the file; it stays."""
         try:
-            self._file.close()
+            self._open.close()
         except OSError:
             pass  # said when it was written; a full disk fails again here
 
     def remove(self) -> None:
         """Close and remove the file: the work is complete."""
-        self.close()
         self.path.unlink(missing_ok=True)
+        self._old.unlink(missing_ok=True)
+        self.close()
 
     def __exit__(self, *_) -> None:
         self.close()
 
 
-def _parse(line: bytes) -> Any:
+def read_lines(lines: Iterable[bytes]) -> Iterator[Any]:
+    """Yield the objects (or lists) of complete, readable lines."""
+    for line in lines:
+        record = parse_line(line)
+        if isinstance(record, (dict, list)):
+            yield record
+
+
+def parse_line(line: bytes) -> Any:
     """Return the object of a complete line, else None."""
     if not line.endswith(b'\n'):
         return None
     try:
         return json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

@@ -13,7 +13,8 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tupl
 
 from mmyolonas.utils.child import PARENT
 from mmyolonas.utils.errors import FullDiskError, UserError
-from mmyolonas.utils.files import FULL_DISK, write_json, write_text
+from mmyolonas.utils.files import FULL_DISK, read_json, write_json, write_text
+from mmyolonas.utils.locks import only_writer
 from mmyolonas.utils.progress import format_duration
 
 _NOTE_SECONDS = 10.0
@@ -64,10 +65,11 @@ class StageRunner:
         if fresh or not self.path.is_file():
             return
         try:
-            state = json.loads(self.path.read_text())
-        except json.JSONDecodeError:
+            state = read_json(self.path, 'a record of stages', check=_check_state)
+        except UserError as error:
+            print(f'{error} Starting anew.', flush=True)
             return
-        if state.get('options') == self.options:
+        if state['options'] == self.options:
             self.state = state
         else:
             print('the options have changed: starting anew')
@@ -86,8 +88,13 @@ class StageRunner:
                 the others are left as they are.
 
         Raises:
-            UserError: There is no stage of such a name.
+            UserError: There is no stage of such a name, or another process is running
+                them.
         """
+        with only_writer(self.path):
+            self._run_all(context, only)
+
+    def _run_all(self, context: Any, only: Optional[Sequence[str]]) -> None:
         names = [stage.name for stage in self.stages]
         unknown = [name for name in only or () if name not in names]
         if unknown:
@@ -164,6 +171,16 @@ def _every(seconds: float, action: Callable[[], None]) -> Iterator[None]:
     finally:
         end.set()
         thread.join()
+
+
+def _check_state(state: Dict[str, Any]) -> Dict[str, Any]:
+    """Return a state as it was written; raise if it is anything else."""
+    options, stages = state['options'], state['stages']
+    for record in stages.values():
+        if not isinstance(record['done'], bool) or not record['seconds'] >= 0:
+            raise ValueError('done and seconds have other types')
+        record['results'].items()
+    return dict(options=options, stages=stages)
 
 
 def _plain(value: Any) -> Any:
@@ -249,5 +266,7 @@ def best_checkpoint(work_dir: Path) -> Path:
 
 def last_metrics(work_dir: Path) -> Dict[str, float]:
     """Return the metrics of the last call of ``tools/test.py`` with a work folder."""
-    newest = max(Path(work_dir).glob('*/*.json'), key=lambda path: path.stat().st_mtime)
-    return json.loads(newest.read_text())
+    found = sorted(Path(work_dir).glob('*/*.json'), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise UserError(f'there are no metrics of a test in {work_dir}.')
+    return read_json(found[-1], 'a file of metrics')

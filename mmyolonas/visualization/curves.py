@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple
 
 from mmyolonas.utils.errors import UserError
-from mmyolonas.utils.files import PathLike, atomic_path
+from mmyolonas.utils.files import PathLike, write_figure
 
 Series = Dict[str, Tuple[List[float], List[float]]]
 
@@ -100,8 +100,7 @@ def plot_curves(logs: Dict[str, TrainingLog],
     losses.set_ylim(bottom=0)
     if title:
         figure.suptitle(title)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+    write_figure(path, figure, 110)
 
 
 def _chosen(log: TrainingLog, metrics: Optional[Sequence[str]]) -> List[str]:

@@ -2,11 +2,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, List, Tuple
 
-import cv2
 import numpy as np
 
 from mmyolonas.utils.errors import UserError
-from mmyolonas.utils.files import atomic_path
+from mmyolonas.utils.files import write_figure, write_image
 
 from .drawing import draw_boxes
 from .grid import make_grid
@@ -23,11 +22,9 @@ def write_picture(path: Path, image: np.ndarray) -> Path:
     """Write a BGR image atomically and return its path.
 
     Raises:
-        OSError: It could not be written.
+        UserError: It could not be written.
     """
-    with atomic_path(path) as temporary:
-        if not cv2.imwrite(str(temporary), image):
-            raise OSError(f"could not write '{path}'")
+    write_image(path, image)
     return path
 
 
@@ -82,8 +79,7 @@ def _draw_figure(report: 'DataReport', path: Path) -> Path:
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=8)
     figure.suptitle(str(report.layout.root))
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=100)
+    write_figure(path, figure, 100)
     return path
 
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Sequence
 
 import numpy as np
 
-from mmyolonas.utils.files import atomic_path
+from mmyolonas.utils.files import write_figure
 
 from .data_report import write_picture
 from .drawing import draw_boxes
@@ -126,8 +126,7 @@ def draw_classes(report: 'DetectionReport', path: Path) -> Path:
 
 
 def _save(figure, path: Path) -> Path:
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+    write_figure(path, figure, 110)
     return path
 
 

@@ -2,7 +2,7 @@
 from collections import Counter
 from typing import Any, Dict, List, Sequence
 
-from mmyolonas.utils.files import PathLike, atomic_path
+from mmyolonas.utils.files import PathLike, write_figure
 
 _MOST_CLASSES = 40
 
@@ -43,8 +43,7 @@ def plot_pseudo_labels(scores: Dict[str, Sequence[int]], thresholds: List[Dict[s
         histogram.legend(fontsize=8)
     for axes in (counts, histogram):
         axes.grid(alpha=0.3)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+    write_figure(path, figure, 110)
 
 
 def _label(item: Dict[str, Any], name: str) -> str:

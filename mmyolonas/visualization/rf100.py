@@ -1,7 +1,7 @@
 """Charts of results on many data sets."""
 from typing import Any, Dict, List, Sequence, Tuple
 
-from mmyolonas.utils.files import PathLike, atomic_path
+from mmyolonas.utils.files import PathLike, write_figure
 
 
 def plot_categories(rows: Sequence[Any], published: Dict[str, float], path: PathLike,
@@ -37,5 +37,4 @@ def plot_categories(rows: Sequence[Any], published: Dict[str, float], path: Path
     axes.set(title=title, ylabel='mean over data sets', ylim=(0, 1.05))
     axes.grid(axis='y', alpha=0.3)
     axes.legend(fontsize=7, ncols=2, loc='lower right')
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+    write_figure(path, figure, 120)

@@ -137,10 +137,10 @@ def test_full_disk(tmp_path, monkeypatch):
     import errno
     runner = make_runner(tmp_path)
 
-    def full(content, path):
+    def full(path, content):
         raise OSError(errno.ENOSPC, 'No space left on device')
 
-    monkeypatch.setattr('mmyolonas.engine.hooks.snapshot_average_hook.save_atomically', full)
+    monkeypatch.setattr('mmyolonas.engine.hooks.snapshot_average_hook.write_checkpoint', full)
     with pytest.raises(UserError, match='No space left.*--resume'):
         runner.train()
 

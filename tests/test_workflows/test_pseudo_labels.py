@@ -239,8 +239,8 @@ def test_two_stage_detector(tmp_path, images):
 
 
 def test_clear_messages(model, images, tmp_path, capsys):
-    def message(*arguments) -> str:
-        assert run_tool(TOOL, *model, *arguments, '--device', 'cpu') == 1
+    def message(*arguments, code: int = 1) -> str:
+        assert run_tool(TOOL, *model, *arguments, '--device', 'cpu') == code
         return capsys.readouterr().err
 
     out = ['--out', tmp_path / 'labels.json']
@@ -248,7 +248,8 @@ def test_clear_messages(model, images, tmp_path, capsys):
     assert 'must end in .json' in message(images, '--out', tmp_path / 'labels.txt')
     assert 'takes NAME=SCORE' in message(images, *out, '--class-thr', 'disc')
     assert 'unknown class cube' in message(images, *out, '--class-thr', 'cube=0.5')
-    assert 'within 0 and 1' in message(images, *out, '--score-thr', '50')
+    for value in ('50', 'nan', '-1', 'x'):
+        assert 'from 0 to 1' in message(images, *out, '--score-thr', value, code=2)
     assert 'give both or neither' in message(images, *out, '--precision', '0.8')
     broken = tmp_path / 'broken.jpg'
     broken.write_bytes(b'not an image')

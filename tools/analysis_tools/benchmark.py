@@ -12,10 +12,11 @@ from typing import Callable, List
 import torch
 from torch import nn
 
-from mmyolonas.utils import building
+from mmyolonas.utils import arguments, building
 from mmyolonas.utils.cli import add_config_options, new_parser, run_main
 from mmyolonas.utils.configs import load_config
 from mmyolonas.utils.files import write_json
+from mmyolonas.utils.outputs import check_file
 from mmyolonas.utils.progress import track
 
 
@@ -24,12 +25,15 @@ def parse_args():
     parser = new_parser(__doc__)
     add_config_options(parser)
     parser.add_argument('checkpoint', nargs='?', help='checkpoint (random weights without one)')
-    parser.add_argument('--shape', type=int, nargs=2, default=[640, 640], metavar=('H', 'W'))
-    parser.add_argument('--batch-size', type=int, default=1)
-    parser.add_argument('--iterations', type=int, default=100)
-    parser.add_argument('--warmup', type=int, default=10, help='iterations that do not count')
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--threads', type=int, help='threads on a CPU')
+    parser.add_argument('--shape', type=arguments.positive_int, nargs=2, default=[640, 640],
+                        metavar=('H', 'W'))
+    parser.add_argument('--batch-size', type=arguments.positive_int, default=1)
+    parser.add_argument('--iterations', type=arguments.positive_int, default=100)
+    parser.add_argument('--warmup', type=arguments.natural, default=10,
+                        help='iterations that do not count')
+    parser.add_argument('--device', type=arguments.device,
+                        default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--threads', type=arguments.positive_int, help='threads on a CPU')
     parser.add_argument('--no-fuse', action='store_true', help='do not re-parameterise')
     parser.add_argument('--channels-last', action='store_true')
     parser.add_argument('--dtype', choices=['float32', 'float16', 'bfloat16'], default='float32',
@@ -119,6 +123,7 @@ def summarise(times: List[float], batch_size: int) -> dict:
 def main() -> None:
     """Run the tool."""
     args = parse_args()
+    check_file(args.out)
     if args.threads:
         torch.set_num_threads(args.threads)
     result = summarise(

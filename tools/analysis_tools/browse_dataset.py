@@ -2,16 +2,16 @@
 from pathlib import Path
 from typing import Optional
 
-import cv2
 import numpy as np
 from torch.utils.data import Dataset
 
 from mmyolonas.engine.data_check import check_data
+from mmyolonas.utils import arguments
 from mmyolonas.utils.building import build_dataset
 from mmyolonas.utils.cli import add_config_options, new_parser, run_main
 from mmyolonas.utils.configs import load_config
 from mmyolonas.utils.errors import UserError
-from mmyolonas.utils.files import atomic_path
+from mmyolonas.utils.files import write_image
 from mmyolonas.utils.progress import track
 from mmyolonas.visualization import draw_boxes, draw_poses, make_grid
 
@@ -27,13 +27,17 @@ def parse_args():
     add_config_options(parser)
     parser.add_argument('--out', default='browse.png', help='a picture file for a grid, or a '
                         'folder for one file per sample (default: browse.png)')
-    parser.add_argument('--number', type=int, default=16, help='number of samples (default: 16)')
-    parser.add_argument('--columns', type=int, default=4, help='columns of the grid (default: 4)')
-    parser.add_argument('--repeat', type=int, default=1, help='draw each sample so many times, to '
+    parser.add_argument('--number', type=arguments.positive_int, default=16,
+                        help='number of samples (default: 16)')
+    parser.add_argument('--columns', type=arguments.positive_int, default=4,
+                        help='columns of the grid (default: 4)')
+    parser.add_argument('--repeat', type=arguments.positive_int, default=1,
+                        help='draw each sample so many times, to '
                         'see what augmentation does to it (default: 1)')
     parser.add_argument('--loader', default='train_dataloader', help='which data loader of the '
                         'config (default: train_dataloader)')
-    parser.add_argument('--seed', type=int, default=0, help='seed of choice and augmentation')
+    parser.add_argument('--seed', type=arguments.seed, default=0,
+                        help='seed of choice and augmentation')
     return parser.parse_args()
 
 
@@ -103,9 +107,7 @@ def main() -> None:
 
 def write(path: Path, image: np.ndarray) -> None:
     """Write a picture atomically."""
-    with atomic_path(path) as temporary:
-        if not cv2.imwrite(str(temporary), image):
-            raise UserError(f'cannot write {path}: unknown picture format.')
+    write_image(path, image)
 
 
 if __name__ == '__main__':

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmyolonas.utils import arguments
 from mmyolonas.utils.building import build_model, switch_to_deploy
 from mmyolonas.utils.cli import add_config_options, new_parser, run_main
 from mmyolonas.utils.configs import load_config
@@ -22,7 +23,7 @@ def parse_args():
     """Return the command line's options."""
     parser = new_parser(__doc__)
     add_config_options(parser)
-    parser.add_argument('--shape', type=int, nargs='+', default=[640],
+    parser.add_argument('--shape', type=arguments.positive_int, nargs='+', default=[640],
                         help='input side, or height and width, in pixels (default: 640)')
     return parser.parse_args()
 

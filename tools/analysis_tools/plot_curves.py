@@ -2,6 +2,7 @@
 from pathlib import Path
 
 from mmyolonas.utils.cli import new_parser, run_main
+from mmyolonas.utils.outputs import check_file
 from mmyolonas.visualization import plot_curves, read_log
 
 EXAMPLES = '''examples:
@@ -24,6 +25,7 @@ def parse_args():
 def main() -> None:
     """Run the tool."""
     args = parse_args()
+    check_file(args.out)
     first = Path(args.work_dirs[0])
     out = args.out or (first.parent if first.is_file() else first) / 'curves.png'
     logs = {str(folder).rstrip('/'): read_log(folder) for folder in args.work_dirs}

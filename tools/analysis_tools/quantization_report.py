@@ -8,6 +8,7 @@ import os
 
 from mmyolonas.utils.cli import new_parser, run_main
 from mmyolonas.utils.errors import UserError
+from mmyolonas.utils.outputs import check_file
 
 EXAMPLES = '''examples:
   python tools/analysis_tools/quantization_report.py work_dirs/int8/report.json
@@ -46,6 +47,7 @@ def main() -> None:
             raise UserError(f'the reports are of different runtimes: {reports[0]["runtime"]} '
                             f'and {other["runtime"]}; latencies cannot be compared.')
         reports[0]['rows'] += other['rows']
+    check_file(args.out)
     out = args.out or os.path.join(
         os.path.dirname(args.reports[0].rpartition('=')[2]) or '.', 'report.png')
     plot_report(reports[0], out)

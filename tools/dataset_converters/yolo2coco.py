@@ -16,10 +16,12 @@ from mmyolonas.datasets.formats.yolo_format import (
     read_names,
     to_annotations,
 )
+from mmyolonas.utils import arguments
 from mmyolonas.utils.cli import new_parser, run_main
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import IMAGE_SUFFIXES, write_json
 from mmyolonas.utils.images import image_size
+from mmyolonas.utils.outputs import check_file
 from mmyolonas.utils.progress import track
 
 EXAMPLES = '''examples:
@@ -37,7 +39,8 @@ def parse_args():
                         'the images, or labels/ beside images/)')
     parser.add_argument('--names', type=Path, required=True, help='class names: text file or '
                         'data.yaml')
-    parser.add_argument('--keypoints', type=int, default=0, metavar='K', help='key points of an '
+    parser.add_argument('--keypoints', type=arguments.natural, default=0, metavar='K',
+                        help='key points of an '
                         'object (default: 0, boxes only)')
     return parser.parse_args()
 
@@ -45,6 +48,7 @@ def parse_args():
 def main() -> None:
     """Run the tool."""
     args = parse_args()
+    check_file(args.out)
     names = read_names(args.names)
     paths = sorted(p for p in args.images.rglob('*') if p.suffix.lower() in IMAGE_SUFFIXES)
     if not paths:

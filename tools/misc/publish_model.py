@@ -7,12 +7,11 @@ eight characters of its SHA-256.
 import hashlib
 from pathlib import Path
 
-import torch
-
 from mmyolonas.utils.checkpoint_match import meta_of, state_of
 from mmyolonas.utils.checkpoints import read_checkpoint
 from mmyolonas.utils.cli import new_parser, run_main
-from mmyolonas.utils.files import atomic_path
+from mmyolonas.utils.files import write_checkpoint
+from mmyolonas.utils.outputs import check_distinct, check_file
 
 
 def parse_args():
@@ -30,6 +29,8 @@ def parse_args():
 def main() -> None:
     """Run the tool."""
     args = parse_args()
+    check_file(args.dst, 'DST')
+    check_distinct({'DST': args.dst}, {'SRC': args.src})
     checkpoint = read_checkpoint(args.src, args.trust)
     state = state_of(checkpoint, args.src)
     if args.half:
@@ -39,8 +40,7 @@ def main() -> None:
     for key in ('hook_msgs', 'time', 'experiment_name'):
         meta.pop(key, None)
     target = Path(args.dst)
-    with atomic_path(target) as temporary:
-        torch.save(dict(meta=meta, state_dict=state), temporary)
+    write_checkpoint(target, dict(meta=meta, state_dict=state))
     digest = hashlib.sha256(target.read_bytes()).hexdigest()
     final = target.with_name(f'{target.stem}-{digest[:8]}{target.suffix or ".pth"}')
     target.replace(final)

@@ -9,7 +9,6 @@ Nothing is written if a tensor is left over or missing.
 """
 from typing import Optional
 
-import torch
 from torch import nn
 
 from mmyolonas.model_converters import (
@@ -23,7 +22,8 @@ from mmyolonas.utils.checkpoints import read_checkpoint
 from mmyolonas.utils.cli import add_cfg_options, new_parser, run_main
 from mmyolonas.utils.configs import load_config
 from mmyolonas.utils.errors import UserError
-from mmyolonas.utils.files import atomic_path
+from mmyolonas.utils.files import write_checkpoint
+from mmyolonas.utils.outputs import check_distinct, check_file
 
 EXAMPLES = '''examples:
   python tools/model_converters/sg2mm.py yolo_nas_s_coco.pth yolonas_s.pth
@@ -100,12 +100,13 @@ def refuse_incomplete(report: ConversionReport) -> None:
 def main() -> None:
     """Run the tool."""
     args = parse_args()
+    check_file(args.dst, 'DST')
+    check_distinct({'DST': args.dst}, {'SRC': args.src})
     converted, report = convert(args)
     print(report.text())
     if not args.init_pose:
         refuse_incomplete(report)
-    with atomic_path(args.dst) as temporary:
-        torch.save(converted, temporary)
+    write_checkpoint(args.dst, converted)
     print(f'  written to {args.dst}')
 
 

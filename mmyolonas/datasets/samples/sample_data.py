@@ -16,6 +16,7 @@ import numpy as np
 from mmyolonas.datasets.samples.sample_figures import KEYPOINT_NAMES, SKELETON, figures_image
 from mmyolonas.datasets.samples.sample_shapes import SHAPE_CLASSES, shapes_image
 from mmyolonas.datasets.samples.sample_textures import texture_bank
+from mmyolonas.utils.files import write_image, write_json, write_text
 from mmyolonas.utils.progress import track
 
 _VERSION = 1
@@ -119,10 +120,8 @@ def _generate(out_dir: str, task: str, prefix: str, counts: Tuple[int, int], siz
             data = _write_split(temporary, split, count, size, (seed, part), bank, draw, annotate)
             data['categories'] = categories
             name = os.path.join(temporary, 'annotations', f'{prefix}_{split}.json')
-            with open(name, 'w', encoding='utf-8') as file:
-                json.dump(data, file)
-        with open(os.path.join(temporary, _DESCRIPTION), 'w', encoding='utf-8') as file:
-            json.dump(description, file)
+            write_text(name, json.dumps(data))
+        write_json(os.path.join(temporary, _DESCRIPTION), description)
         if os.path.isdir(out_dir):
             os.rmdir(out_dir)
         os.replace(temporary, out_dir)
@@ -149,8 +148,7 @@ def _write_split(folder: str, split: str, count: int, size: int, seed: Tuple[int
         img, objects = draw(np.random.default_rng((*seed, index)), bank, size)
         name = f'{index:06d}.jpg'
         path = os.path.join(folder, split, name)
-        if not cv2.imwrite(path, img, [cv2.IMWRITE_JPEG_QUALITY, 92]):
-            raise OSError(f"could not write '{path}'")
+        write_image(path, img, [cv2.IMWRITE_JPEG_QUALITY, 92])
         images.append(dict(id=index + 1, file_name=name, height=size, width=size))
         for obj in objects:
             annotations.append(dict(id=len(annotations) + 1, image_id=index + 1, iscrowd=0,

@@ -16,7 +16,7 @@ from torch import Tensor
 from mmyolonas.registry import HOOKS
 from mmyolonas.utils.checkpoints import read_checkpoint
 from mmyolonas.utils.errors import UserError
-from mmyolonas.utils.files import atomic_path, explain_full_disk, write_json
+from mmyolonas.utils.files import explain_full_disk, write_checkpoint, write_json
 from mmyolonas.utils.progress import track
 
 
@@ -111,8 +111,8 @@ class SnapshotAverageHook(Hook):
             return
         with explain_full_disk(self.folder / new.file, 'Training stopped; make room and continue '
                                'with --resume.'):
-            save_atomically(
-                weights_to_cpu(_model(runner).state_dict()), self.folder / new.file)
+            write_checkpoint(self.folder / new.file,
+                             weights_to_cpu(_model(runner).state_dict()))
             self._write_index()
         self._clear()
 
@@ -132,7 +132,7 @@ class SnapshotAverageHook(Hook):
             if hasattr(runner.train_dataloader.dataset, 'metainfo'):
                 meta['dataset_meta'] = runner.train_dataloader.dataset.metainfo
             with explain_full_disk(path, 'The snapshots are kept.'):
-                save_atomically(dict(meta=meta, state_dict=state), path)
+                write_checkpoint(path, dict(meta=meta, state_dict=state))
             values = [snapshot.value for snapshot in self.snapshots]
             runner.logger.info(
                 f'{path} is the average of {len(values)} snapshots with {self.metric} from '
@@ -201,12 +201,6 @@ def average_states(paths: Sequence[Path]) -> Dict[str, Tensor]:
             total += state[key]
     return {key: (sums[key] / len(paths)).to(value.dtype) if key in sums else value
             for key, value in first.items()}
-
-
-def save_atomically(content: dict, path: Path) -> None:
-    """Write a file with ``torch.save``, complete or not at all."""
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
 
 
 def _model(runner):

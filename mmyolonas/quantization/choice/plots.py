@@ -2,7 +2,7 @@
 from typing import Any, Dict, List, Optional
 
 from mmyolonas.quantization.choice.sensitivity import Sensitivity
-from mmyolonas.utils import atomic_path
+from mmyolonas.utils.files import write_figure
 
 
 def _pyplot() -> Any:
@@ -79,5 +79,4 @@ def plot_report(report: Dict[str, Any], path: str) -> None:
 
 
 def _write(figure: Any, path: str) -> None:
-    with atomic_path(path) as temporary:
-        figure.savefig(str(temporary), dpi=110)
+    write_figure(path, figure, 110)

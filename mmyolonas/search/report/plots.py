@@ -6,7 +6,7 @@ import numpy as np
 from mmyolonas.search.accuracy.evaluation import Point
 from mmyolonas.search.accuracy.rungs import Rung
 from mmyolonas.search.study.frontier import frontier
-from mmyolonas.utils.files import PathLike, atomic_path
+from mmyolonas.utils.files import PathLike, write_figure
 
 _COLOURS = dict(nsga2='tab:blue', random='tab:orange')
 _NAMES = dict(nsga2='NSGA-II', random='random search')
@@ -19,8 +19,7 @@ def _figure(width: float, height: float) -> Any:
 
 
 def _write(figure: Any, path: PathLike) -> None:
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+    write_figure(path, figure, 120)
 
 
 def plot_rungs(rungs: Sequence[Rung], path: PathLike, trainings: int) -> None:

@@ -4,7 +4,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-import cv2
 import numpy as np
 
 from mmyolonas.datasets.formats.coco_checks import coco_classes, read_coco_file
@@ -17,7 +16,12 @@ from mmyolonas.inference.demo import batches
 from mmyolonas.inference.inference import InferenceOptions, Predictor
 from mmyolonas.inference.prediction import Prediction
 from mmyolonas.utils.errors import UserError
-from mmyolonas.utils.files import atomic_path, explain_full_disk, file_digest, write_text
+from mmyolonas.utils.files import (
+    explain_full_disk,
+    file_digest,
+    write_image,
+    write_text,
+)
 from mmyolonas.utils.images import Frame, iter_images
 from mmyolonas.utils.journal import Journal
 from mmyolonas.utils.progress import track
@@ -253,9 +257,7 @@ class PseudoLabeller:
     def _draw(self, frame: Frame, prediction: Prediction, number: int, out: Path) -> None:
         image = self.predictor.draw(frame.image, prediction, self.options.keypoint_thr)
         name = f'{number:06d}_{Path(frame.source).stem}.jpg'
-        with atomic_path(self._picture_dir(out) / name) as temporary:
-            if not cv2.imwrite(str(temporary), image):
-                raise UserError(f'cannot write {self._picture_dir(out) / name}.')
+        write_image(self._picture_dir(out) / name, image)
 
     def _write_unreadable(self, out: Path, unreadable: List[str]) -> None:
         path = out.with_name(f'{out.stem}_unreadable.txt')

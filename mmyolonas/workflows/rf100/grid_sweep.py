@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, List, Sequence
 
 from mmyolonas.search.study.storage import import_optuna
 from mmyolonas.utils.errors import UserError
-from mmyolonas.utils.files import PathLike, atomic_path
+from mmyolonas.utils.files import PathLike, write_figure
 
 #: Values of each setting by its name.
 Grid = Dict[str, Sequence[float]]
@@ -134,5 +134,4 @@ def plot_sweep(points: Sequence[SweepPoint], path: PathLike, objective: str) -> 
         axes.set(xlabel=name, ylabel=objective)
         axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+    write_figure(path, figure, 120)
