@@ -4,13 +4,16 @@ A float ONNX graph and a table of ranges go in; a graph with explicit Q/DQ
 comes out. One analysis decides for every runtime which tensors are 8 bit; only
 the spelling differs, and every spelling means the same numbers:
 
-* TensorRT and OpenVINO: signed, zero point 0.
-* ONNX Runtime on x86: unsigned, shifted by 128, or not shifted where the tensor
+* TensorRT: signed, zero point 0.
+* ONNX Runtime on x86 and OpenVINO: unsigned, shifted by 128, or not shifted where the tensor
   cannot be negative: its kernels multiply unsigned by signed bytes, and a
   convolution absorbs the ReLU behind it only if the zero point is the smallest
   value of the type. An unshifted tensor is clipped at 127, where the signed one
-  ends, unless ``headroom`` lets it go on to 255. An image of three channels is
-  padded to four, since the fast kernels take multiples of four.
+  ends, unless ``headroom`` lets it go on to 255. For ONNX Runtime an image of
+  three channels is padded to four, since its fast kernels take multiples of four.
+  OpenVINO reads signed pairs too, but on processors without AMX its
+  low-precision transformations then compute a convolution behind a
+  concatenation wrongly, by up to a tenth of the range.
 
 Each 8-bit tensor has one pair, next to the layer that makes it, and all its
 readers read that pair; a reader behind a product with a constant (the scaled
@@ -52,7 +55,7 @@ class Spelling:
 SPELLINGS = dict(
     tensorrt=Spelling(),
     tensorrt_rtx=Spelling(),
-    openvino=Spelling(),
+    openvino=Spelling(unsigned=True, saturate=True),
     onnxruntime=Spelling(unsigned=True, saturate=True, channel_multiple=4))
 
 
@@ -301,7 +304,7 @@ def insert_qdq(model: onnx.ModelProto,
             ``'onnxruntime'``. Defaults to ``'tensorrt'``.
         selection (Selection, optional): What is 8 bit; None for every layer
             but the predictions.
-        headroom (bool): ONNX Runtime: let tensors that cannot be negative use
+        headroom (bool): ONNX Runtime and OpenVINO: let tensors that cannot be negative use
             the steps above 127, so that values beyond the calibrated range are
             kept and not clipped. About 5 % faster, and not the numbers of the
             other runtimes there. Defaults to False.
