@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
+from filelock import FileLock
 
 from mmyolonas.search.accuracy.evaluation import structure
 from mmyolonas.search.accuracy.recipe import Recipe
@@ -16,8 +17,9 @@ from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import PathLike, write_json
 from mmyolonas.utils.progress import track
 
-#: Architectures that are drawn for each that is trained.
-_DRAWN = 6
+#: Architectures of a sample that are chosen from one pool of drawn ones, and how many are
+#: drawn for each.
+_BLOCK, _DRAWN = 40, 4
 _FILE = 'search.json'
 
 
@@ -32,12 +34,18 @@ class Settings:
         max_size (float): Largest FLOPs of an architecture that is trained, in
             multiples of published S's.
         seed (int): Seed of the architectures that are trained.
+        fix (dict): Values that genes are limited to; see :class:`Space`.
+        max_arch (str, optional): Published model that limits all numbers.
+        trunk (str, optional): Published model whose backbone and neck are kept.
     """
     recipe: str
     cfg_options: Dict[str, Any] = field(default_factory=dict)
     input_sizes: Sequence[int] = INPUT_SIZES
     max_size: float = 3.
     seed: int = 0
+    fix: Dict[str, str] = field(default_factory=dict)
+    max_arch: Optional[str] = None
+    trunk: Optional[str] = None
 
 
 class Project:
@@ -52,7 +60,8 @@ class Project:
         self.folder = Path(folder)
         self.settings = settings
         self.recipe = Recipe(settings.recipe, settings.cfg_options or None)
-        self.space = Space(self.recipe.task, settings.input_sizes)
+        self.space = Space(self.recipe.task, settings.input_sizes, settings.fix,
+                           settings.max_arch, settings.trunk)
 
     @classmethod
     def open(cls, folder: PathLike, **given: Any) -> 'Project':
@@ -99,40 +108,47 @@ class Project:
     def sample(self, count: int) -> List[Genome]:
         """Return architectures to be trained, spread evenly over the logarithm of FLOPs.
 
-        Drawn uniformly, up to ``max_size``, most architectures would be alike. They
-        are kept in ``sample_<count>.json``.
+        Drawn uniformly, up to ``max_size``, most architectures would be alike. A
+        smaller sample is the beginning of a larger one, so that what was trained for
+        it counts. They are kept in ``sample.json``.
         """
-        path = self.path(f'sample_{count}.json')
-        if not path.is_file():
-            write_json(path, self._draw(count))
-        return [self.space.check(genome) for genome in json.loads(path.read_text())]
+        path = self.path('sample.json')
+        with FileLock(f'{path}.lock'):
+            kept = json.loads(path.read_text()) if path.is_file() else []
+            before = len(kept)
+            while len(kept) < count:
+                kept += self._block(len(kept) // _BLOCK)
+            if len(kept) > before:
+                write_json(path, kept)
+        return [self.space.check(genome) for genome in kept[:count]]
 
-    def _draw(self, count: int) -> List[Genome]:
-        rng = np.random.default_rng(self.settings.seed)
+    def _block(self, number: int) -> List[Genome]:
+        """Return the next architectures of the sample, any first of which are spread."""
+        rng = np.random.default_rng((self.settings.seed, number))
         small = PUBLISHED[self.space.task][0]
         classes = self.recipe.num_classes
         limit = self.settings.max_size * structure(
             self.space, self.space.published(small), classes).flops
         drawn: Dict[float, Genome] = {}
-        for _ in track(range(_DRAWN * count), 'drawing architectures'):
+        for _ in track(range(_DRAWN * _BLOCK), 'drawing architectures'):
             genome = self.space.sample_genome(rng)
             flops = structure(self.space, genome, classes).flops
             if flops <= limit:
                 drawn[float(flops)] = genome
-        if len(drawn) < count:
-            raise UserError(f'only {len(drawn)} of {_DRAWN * count} drawn architectures have less '
+        if len(drawn) < _BLOCK:
+            raise UserError(f'only {len(drawn)} of {_DRAWN * _BLOCK} drawn architectures have less '
                             f'than {self.settings.max_size} times the FLOPs of published '
                             f'{small.upper()}; raise --max-size.')
         flops = np.array(sorted(drawn))
-        wanted = np.linspace(np.log(flops[0]), np.log(flops[-1]), count)
+        low, high = np.log(flops[0]), np.log(flops[-1])
         free = list(range(len(flops)))
         chosen = []
-        for value in wanted:
-            place = min(free, key=lambda i: abs(np.log(flops[i]) - value))
-            free.remove(place)
-            chosen.append(drawn[float(flops[place])])
-        # in an order in which any first few are spread as well
-        return [chosen[i] for i in rng.permutation(count)]
+        for place in range(_BLOCK):
+            value = low + _van_der_corput(place + 1) * (high - low)
+            nearest = min(free, key=lambda i: abs(np.log(flops[i]) - value))
+            free.remove(nearest)
+            chosen.append(drawn[float(flops[nearest])])
+        return chosen
 
     def tasks(self, count: int, published: Sequence[str] = ()) -> List[Task]:
         """Return the trainings of a sample and of published models."""
@@ -145,3 +161,12 @@ class Project:
         """Return the successful trainings by the recipe, of one origin if given."""
         found = TrainingLog.read(self.folder).of_recipe(self.recipe.fingerprint)
         return [t for t in found if origin is None or t.origin.split(' ')[0] == origin]
+
+
+def _van_der_corput(number: int) -> float:
+    """Return a term of the sequence whose every beginning fills 0..1 evenly (base 2)."""
+    value, unit = 0., 0.5
+    while number:
+        number, bit = divmod(number, 2)
+        value, unit = value + bit * unit, unit / 2
+    return value

@@ -5,6 +5,7 @@ weights and their schedule are this project's own, with sources named where they
 """
 from .inputs import input_converter
 from .outputs import StudentOutputs, TeacherOutputs
+from .readers import as_teacher
 from .schedule import DistillationSchedule
 from .student import StudentTap
 from .teacher import Teacher, find_head, load_teacher
@@ -12,5 +13,5 @@ from .terms import DistillationTerms, TermSettings
 
 __all__ = [
     'DistillationSchedule', 'DistillationTerms', 'StudentOutputs', 'StudentTap', 'Teacher',
-    'TeacherOutputs', 'TermSettings', 'find_head', 'input_converter', 'load_teacher'
+    'TeacherOutputs', 'TermSettings', 'as_teacher', 'find_head', 'input_converter', 'load_teacher'
 ]

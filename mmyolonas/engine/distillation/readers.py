@@ -5,11 +5,11 @@ import torch
 from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
-from mmyolonas.models.utils import distances_to_boxes, flatten_levels, grid_priors
+from mmyolonas.models.utils import distances_to_boxes, flatten_levels, grid_priors, integral
 from mmyolonas.models.utils.keypoints import decode_keypoints
 from mmyolonas.utils import UserError
 
-from .outputs import TeacherOutputs
+from .outputs import StudentOutputs, TeacherOutputs
 
 
 class YOLONASReader:
@@ -30,18 +30,38 @@ class YOLONASReader:
         """Return the predictions for (B, 3, H, W) images."""
         feats = self.model.extract_feat(inputs)
         raw = self.head.forward_raw(feats)
-        sizes = [x.shape[-2:] for x in raw.cls_scores]
-        priors, strides = grid_priors(sizes, self.head.strides, inputs.device)
-        outputs = TeacherOutputs(
-            scores=flatten_levels(raw.cls_scores).float().sigmoid(),
-            boxes=distances_to_boxes(priors, flatten_levels(raw.bbox_preds).float()),
-            bbox_dists=raw.bbox_dists if self.same_bins else None,
-            feats=feats)
-        if hasattr(raw, 'kpt_offsets'):
-            offsets = flatten_levels(raw.kpt_offsets).float()
-            outputs.keypoints = decode_keypoints(priors, offsets, strides)
-            outputs.keypoint_scores = flatten_levels(raw.kpt_scores).float().sigmoid()
-        return outputs
+        return as_teacher(self.head, StudentOutputs(
+            raw.cls_scores, raw.bbox_dists, getattr(raw, 'kpt_offsets', []),
+            getattr(raw, 'kpt_scores', []), feats), self.same_bins)
+
+
+@torch.no_grad()
+def as_teacher(head: nn.Module, outputs: StudentOutputs,
+               same_bins: bool = True) -> TeacherOutputs:
+    """Return what a YOLO-NAS head predicts as the opinion of a teacher.
+
+    Args:
+        head (nn.Module): The head that gave the outputs.
+        outputs (StudentOutputs): Its outputs; their gradient is left behind.
+        same_bins (bool): Whether the student's distributions have as many bins.
+            Defaults to True.
+    """
+    maps = [x.detach() for x in outputs.bbox_dists]
+    scores = [x.detach() for x in outputs.cls_scores]
+    priors, strides = grid_priors([x.shape[-2:] for x in maps], head.strides, maps[0].device)
+    distances = [integral(x.float(), head.reg_max) * stride
+                 for x, stride in zip(maps, head.strides)]
+    teacher = TeacherOutputs(
+        scores=flatten_levels(scores).float().sigmoid(),
+        boxes=distances_to_boxes(priors, flatten_levels(distances)),
+        bbox_dists=maps if same_bins else None,
+        feats=[x.detach() for x in outputs.feats])
+    if outputs.kpt_offsets:
+        offsets = flatten_levels([x.detach() for x in outputs.kpt_offsets]).float()
+        teacher.keypoints = decode_keypoints(priors, offsets, strides)
+        teacher.keypoint_scores = flatten_levels(
+            [x.detach() for x in outputs.kpt_scores]).float().sigmoid()
+    return teacher
 
 
 class DenseHeadReader:

@@ -107,7 +107,7 @@ def set_input_size(cfg: Config, size: int) -> None:
     before = tuple(cfg[name])
     if max(before) == size:
         return
-    after = tuple(_aligned(side * size / max(before)) for side in before)
+    after = tuple(aligned(side * size / max(before)) for side in before)
 
     def change(node: Any) -> Any:
         if isinstance(node, dict):
@@ -126,7 +126,8 @@ def set_input_size(cfg: Config, size: int) -> None:
     cfg[name] = after
 
 
-def _aligned(side: float) -> int:
+def aligned(side: float) -> int:
+    """Return the multiple of 32 that a side is rounded up to."""
     return 32 * max(1, math.ceil(side / 32 - 1e-6))
 
 

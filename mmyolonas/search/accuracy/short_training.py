@@ -2,20 +2,19 @@
 import gc
 import io
 import json
-import math
 import shutil
 import time
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
 from mmengine.hooks import Hook
-from torch import nn
 
 from mmyolonas.engine.hooks.nonfinite_loss_hook import NonFiniteLossError
 from mmyolonas.engine.running import build_runner
+from mmyolonas.search.accuracy.halves import HalvesHook
 from mmyolonas.search.accuracy.recipe import Recipe
 from mmyolonas.search.space.encoding import Genome
 from mmyolonas.search.space.space import Space, genome_key
@@ -25,7 +24,7 @@ from mmyolonas.utils.files import PathLike
 from mmyolonas.utils.journal import Journal
 from mmyolonas.utils.progress import track
 
-FORMAT = 'mmyolonas-short-trainings/1'
+FORMAT = 'mmyolonas-short-trainings/2'
 #: Ends of a process within one training after which that training counts as failed.
 _MAX_ENDS = 3
 
@@ -44,7 +43,8 @@ class Training:
         ok (bool): Whether it succeeded.
         ap (float): Box AP (0..1) of the validation images, of poses OKS AP.
         ap50 (float): AP at 0.50 alike.
-        val_loss (float, optional): Loss on the validation images.
+        halves (dict): AP of the half of the validation images that chooses and of the
+            half that reports; see :mod:`mmyolonas.search.accuracy.halves`.
         seconds (float): Processor time.
         message (str): Why it failed.
     """
@@ -56,7 +56,7 @@ class Training:
     ok: bool = True
     ap: float = 0.
     ap50: float = 0.
-    val_loss: Optional[float] = None
+    halves: Dict[str, float] = field(default_factory=dict)
     seconds: float = 0.
     message: str = ''
 
@@ -176,7 +176,7 @@ class ShortTrainings:
             scores = train_architecture(self.recipe, self.space.decode(task.genome), task.seed,
                                         folder)
             training.ap, training.ap50 = scores['ap'], scores['ap50']
-            training.val_loss = scores.get('val_loss')
+            training.halves = scores['halves']
         except (MemoryError, RuntimeError) as error:
             reason = failure(error)
             if reason is None:
@@ -203,18 +203,13 @@ def failure(error: BaseException) -> Optional[str]:
 
 
 class _Outcome(Hook):
-    """Keeps the last validation's metrics and adds the loss; the EMA is in place then."""
-
-    priority = 'HIGH'
+    """Keeps the last validation's metrics."""
 
     def __init__(self) -> None:
         self.metrics: Dict[str, float] = {}
 
     def after_val_epoch(self, runner, metrics=None) -> None:
         self.metrics = dict(metrics or {})
-        loss = validation_loss(runner.model, runner.val_dataloader)
-        if loss is not None:
-            self.metrics['val_loss'] = loss
 
 
 class _Silent(io.TextIOBase):
@@ -225,7 +220,7 @@ class _Silent(io.TextIOBase):
 
 
 def train_architecture(recipe: Recipe, architecture: dict, seed: int,
-                       work_dir: PathLike) -> Dict[str, float]:
+                       work_dir: PathLike) -> Dict[str, Any]:
     """Train a network, going on at its last checkpoint if there is one.
 
     Args:
@@ -235,7 +230,7 @@ def train_architecture(recipe: Recipe, architecture: dict, seed: int,
         work_dir (str | Path): Folder of log and checkpoints.
 
     Returns:
-        dict[str, float]: ``ap`` and ``ap50`` (0..1) and, of detectors, ``val_loss``.
+        dict: ``ap`` and ``ap50`` (0..1), and ``halves``: AP of each half.
     """
     cfg = recipe.config(architecture, seed)
     cfg.work_dir = str(work_dir)
@@ -245,51 +240,24 @@ def train_architecture(recipe: Recipe, architecture: dict, seed: int,
     checkpoint = last_checkpoint(cfg.work_dir)
     if checkpoint is not None:
         cfg.resume, cfg.load_from = True, str(checkpoint)
-    outcome = _Outcome()
+    outcome, halves = _Outcome(), HalvesHook()
     with redirect_stdout(_Silent()):
         runner = build_runner(cfg)
         runner.register_hook(outcome)
+        runner.register_hook(halves)
         runner.train()
-        if not outcome.metrics:  # it was complete and only its result was lost
+        if not halves.ap:  # it was complete and only its result was lost
             runner.val()
     metrics = outcome.metrics
     del runner
     gc.collect()
     names = ('coco/bbox_mAP', 'coco/AP')
     ap = next((metrics[name] for name in names if name in metrics), None)
-    if set(metrics) <= {'val_loss'}:
+    if not metrics:
         ap = 0.  # the evaluator reports nothing if nothing was detected
     if ap is None:
         raise UserError(f'{recipe.path} is no recipe for short trainings: its validation reports '
                         f'{", ".join(metrics)}, not {" or ".join(names)}.')
     ap50 = metrics.get('coco/bbox_mAP_50', metrics.get('coco/AP .5', 0.))
     # -1 where there is nothing to find
-    scores = dict(ap=max(float(ap), 0.), ap50=max(float(ap50), 0.))
-    if 'val_loss' in metrics:
-        scores['val_loss'] = metrics['val_loss']
-    return scores
-
-
-@torch.no_grad()
-def validation_loss(model: nn.Module, loader: Iterable[dict]) -> Optional[float]:
-    """Return the mean loss over a detector's validation images, None for a pose model.
-
-    The annotations are those of the original images; they follow the image.
-    """
-    model = getattr(model, 'module', model)
-    if not hasattr(model, 'bbox_head'):
-        return None
-    total, count = 0., 0
-    for batch in loader:
-        data = model.data_preprocessor(batch, True)
-        for sample in data['data_samples']:
-            boxes = sample.gt_instances.bboxes
-            boxes = getattr(boxes, 'tensor', boxes)
-            scale = boxes.new_tensor(sample.scale_factor).repeat(2)
-            top, _, left, _ = sample.get('pad_param', (0, 0, 0, 0))
-            sample.gt_instances.bboxes = boxes * scale + boxes.new_tensor([left, top, left, top])
-        losses = model.loss(data['inputs'], data['data_samples'])
-        loss = sum(float(value) for name, value in losses.items() if 'loss' in name)
-        total += loss * len(data['data_samples'])
-        count += len(data['data_samples'])
-    return total / count if count and math.isfinite(total) else None
+    return dict(ap=max(float(ap), 0.), ap50=max(float(ap50), 0.), halves=halves.ap)

@@ -128,7 +128,7 @@ def _mean(part: str) -> Callable[[Genome], float]:
 
 #: What frontiers are compared by: means over their architectures.
 _SHARES: Dict[str, Callable[[Genome], float]] = {
-    'plain blocks': _share('.type', 'conv'), 'with attention': _share('.type', 'qarepvgg+se'),
+    'with attention': _share('.attention', True),
     'concatenating stages': _share('.concat', True), 'bottlenecks a stage': _mean('.blocks'),
     'hidden width': _mean('.hidden'), 'input, px': _mean('input_size')}
 

@@ -78,12 +78,12 @@ def build(architecture: Architecture, num_classes: Optional[int] = None,
     if device != 'meta':
         with torch.device(device):
             return MODELS.build(config)
-    with torch.device(device), _without_weights():
+    with torch.device(device), without_weights():
         return MODELS.build(config)
 
 
 @contextmanager
-def _without_weights() -> Iterator[None]:
+def without_weights() -> Iterator[None]:
     """Leave out the drawing of weights, which takes time even where there are none."""
     kinds = (nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase,
              nn.modules.batchnorm._BatchNorm)

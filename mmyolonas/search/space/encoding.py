@@ -1,7 +1,7 @@
 """Between a choice for each gene and the tables that the models are built from."""
 from typing import Any, Dict, List, Sequence
 
-from mmyolonas.search.space.space_table import ATTENTION_RATIO, CONTEXTS, Value
+from mmyolonas.search.space.space_table import ATTENTION_RATIO, BLOCKS, CONTEXTS, Value
 from mmyolonas.utils.errors import UserError
 
 #: Values by name of the gene: a point of the space.
@@ -49,17 +49,17 @@ def decode(genome: Genome, task: str) -> Architecture:
 
 
 def _stage(genome: Genome, name: str) -> Dict[str, Any]:
-    block, _, attention = genome[f'{name}.type'].partition('+')
+    ratio = ATTENTION_RATIO if genome[f'{name}.attention'] else None
     return dict(
         out_channels=genome[f'{name}.channels'], num_blocks=genome[f'{name}.blocks'],
         hidden_channels=genome[f'{name}.hidden'], concat_intermediates=genome[f'{name}.concat'],
-        block=block, attention_ratio=ATTENTION_RATIO if attention else None)
+        block=BLOCKS[name], attention_ratio=ratio)
 
 
 def _neck_stage(genome: Genome, name: str) -> Dict[str, Any]:
     return dict(
         out_channels=genome[f'{name}.channels'], num_blocks=genome[f'{name}.blocks'],
-        hidden_channels=genome[f'{name}.hidden'], block=genome[f'{name}.type'])
+        hidden_channels=genome[f'{name}.hidden'], block=BLOCKS[name])
 
 
 def encode(architecture: Architecture) -> Genome:
@@ -84,6 +84,9 @@ def encode(architecture: Architecture) -> Genome:
     genome: Genome = dict(stem=backbone['stem_channels'])
     for index, stage in enumerate(backbone['stages'], 1):
         genome.update(_encode_stage(stage, f'stage{index}', 'qarepvgg'))
+        ratio = stage.get('attention_ratio')
+        _expect(ratio in (None, ATTENTION_RATIO), f'attention of ratio {ratio}')
+        genome[f'stage{index}.attention'] = ratio is not None
         genome[f'stage{index}.concat'] = bool(stage.get('concat_intermediates', False))
     genome['context'] = _CONTEXT_NAMES[kernels]
     for index, stage in enumerate(neck['stages'], 1):
@@ -93,12 +96,11 @@ def encode(architecture: Architecture) -> Genome:
 
 
 def _encode_stage(stage: dict, name: str, block: str) -> Genome:
-    block, ratio = stage.get('block', block), stage.get('attention_ratio')
-    _expect(ratio in (None, ATTENTION_RATIO) and not stage.get('drop_path_rate'),
-            f'attention of ratio {ratio} or drop path')
+    block = stage.get('block', block)
+    _expect(block == BLOCKS[name], f'blocks {block} in {name} (they deploy as {BLOCKS[name]} do)')
+    _expect(not stage.get('drop_path_rate'), 'drop path')
     return {f'{name}.channels': stage['out_channels'], f'{name}.blocks': stage['num_blocks'],
-            f'{name}.hidden': stage['hidden_channels'],
-            f'{name}.type': f'{block}+se' if ratio else block}
+            f'{name}.hidden': stage['hidden_channels']}
 
 
 def _encode_head(head: dict, task: str) -> Genome:
@@ -121,9 +123,12 @@ def _expect(condition: bool, what: str) -> None:
 
 
 def describe(genome: Genome) -> str:
-    """Return an architecture in one line: blocks x channels (hidden) of each stage."""
+    """Return an architecture in one line: blocks x channels (hidden) of each stage.
+
+    ``a`` marks attention, ``+`` the concatenation of all intermediates.
+    """
     def stage(name: str) -> str:
-        mark = {'conv': 'c', 'qarepvgg': 'q', 'qarepvgg+se': 'qa'}[genome[f'{name}.type']]
+        mark = 'a' if genome.get(f'{name}.attention') else ''
         concat = '+' if genome.get(f'{name}.concat') else ''
         return f'{genome[f"{name}.blocks"]}{mark}{concat}x{genome[f"{name}.channels"]}' \
                f'({genome[f"{name}.hidden"]})'

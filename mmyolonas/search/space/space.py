@@ -1,13 +1,15 @@
 """The space of architectures: counting, drawing, changing and crossing its points."""
+import difflib
+import fnmatch
 import hashlib
 import json
 import math
-from typing import List, Optional, Sequence
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
 from mmyolonas.search.space.encoding import Architecture, Genome, decode, encode
-from mmyolonas.search.space.space_table import INPUT_SIZES, PUBLISHED, TABLES, Gene
+from mmyolonas.search.space.space_table import INPUT_SIZES, PUBLISHED, TABLES, TRUNK, Gene, Value
 from mmyolonas.utils.errors import UserError
 
 
@@ -18,16 +20,26 @@ class Space:
         task (str): ``'detection'`` or ``'pose'``. Defaults to ``'detection'``.
         input_sizes (Sequence[int]): Sides of the square network input that may be
             chosen, multiples of 32. Defaults to 320, 416, 512 and 640.
+        fix (Mapping, optional): Values that are left, by name of the gene or pattern
+            (``'*.attention'``); as text, several separated by commas.
+        max_arch (str, optional): Published model; numbers beyond its own (but the
+            input size) are left out. Choices by name, such as concatenation, stay.
+        trunk (str, optional): Published model whose backbone and neck every
+            architecture has, so that only the head is searched.
 
     Attributes:
-        genes (tuple[Gene]): The table.
+        genes (tuple[Gene]): The table of what is searched.
+        all_genes (tuple[Gene]): The same without restrictions: published models are
+            points of it even where the search may not choose them.
 
     Raises:
-        UserError: Unknown task, or a size that does not fit.
+        UserError: Unknown task, a size that does not fit, or a restriction that names
+            no gene or leaves no value.
     """
 
-    def __init__(self, task: str = 'detection',
-                 input_sizes: Sequence[int] = INPUT_SIZES) -> None:
+    def __init__(self, task: str = 'detection', input_sizes: Sequence[int] = INPUT_SIZES,
+                 fix: Optional[Mapping[str, str]] = None, max_arch: Optional[str] = None,
+                 trunk: Optional[str] = None) -> None:
         if task not in TABLES:
             raise UserError(f'unknown task {task!r}; choose one of {", ".join(TABLES)}.')
         sizes = tuple(sorted(set(map(int, input_sizes))))
@@ -35,8 +47,40 @@ class Space:
             raise UserError('input sizes are multiples of 32, at least 64, got '
                             f'{", ".join(map(str, input_sizes)) or "none"}.')
         self.task = task
-        self.genes = (*TABLES[task], Gene('input_size', sizes))
-        self._genes = {gene.name: gene for gene in self.genes}
+        self.genes = self.all_genes = (*TABLES[task], Gene('input_size', sizes))
+        self._genes = {gene.name: gene for gene in self.all_genes}
+        if max_arch is not None:
+            largest = self.published(max_arch)
+            self._keep({gene.name: tuple(v for v in gene.values if v <= largest[gene.name])
+                        for gene in self.genes if gene.ordered and gene.name != 'input_size'})
+        if trunk is not None:
+            parts = self.published(trunk)
+            self._keep({gene.name: (parts[gene.name], ) for gene in TRUNK})
+        self._keep(fixed_values(self.all_genes, fix or {}))
+
+    def _keep(self, values: Dict[str, Tuple[Value, ...]]) -> None:
+        """Leave only some values of some genes."""
+        kept = []
+        for gene in self.genes:
+            left = tuple(v for v in gene.values if v in values.get(gene.name, gene.values))
+            if not left:
+                raise UserError(f'the restrictions leave no value for {gene.name}: it may be '
+                                f'{", ".join(map(str, gene.values))}, asked for is '
+                                f'{", ".join(map(str, values[gene.name]))}.')
+            kept.append(Gene(gene.name, left))
+        self.genes = tuple(kept)
+
+    def contains(self, genome: Genome) -> bool:
+        """Whether the search may choose an architecture."""
+        return all(genome[gene.name] in gene.values for gene in self.genes)
+
+    def largest(self) -> Genome:
+        """Return the last value of every choice: every other architecture is a part of it."""
+        return {gene.name: gene.values[-1] for gene in self.genes}
+
+    def smallest(self) -> Genome:
+        """Return the first value of every choice."""
+        return {gene.name: gene.values[0] for gene in self.genes}
 
     @property
     def input_sizes(self) -> Sequence[int]:
@@ -71,12 +115,13 @@ class Space:
         """Return a genome, its genes in order.
 
         Raises:
-            UserError: A gene is missing, unknown, or has a value outside the table.
+            UserError: A gene is missing, unknown, or has a value outside the table; a
+                restriction of the search is no reason.
         """
         if set(genome) != set(self._genes):
             odd = sorted(set(genome) ^ set(self._genes))
             raise UserError(f'not an architecture of this space: it differs in {", ".join(odd)}.')
-        for gene in self.genes:
+        for gene in self.all_genes:
             if genome[gene.name] not in gene.values:
                 raise UserError(f'not an architecture of this space: {gene.name} is '
                                 f'{genome[gene.name]}, it may be '
@@ -164,7 +209,7 @@ class Space:
     def vector(self, genome: Genome) -> np.ndarray:
         """Return a genome as numbers within 0..1: places of numbers, indicators of names."""
         values: List[float] = []
-        for gene in self.genes:
+        for gene in self.all_genes:
             place = gene.values.index(genome[gene.name])
             if gene.ordered:
                 values.append(place / max(len(gene.values) - 1, 1))
@@ -178,3 +223,32 @@ def genome_key(genome: Genome) -> str:
     """Return a short name of an architecture, the same on every machine."""
     text = json.dumps(sorted(genome.items()))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def fixed_values(genes: Sequence[Gene],
+                 fix: Mapping[str, str]) -> Dict[str, Tuple[Value, ...]]:
+    """Return what ``GENE=VALUE`` leaves of each gene it names.
+
+    Args:
+        genes (Sequence[Gene]): The table.
+        fix (Mapping): Values by name or pattern, as text, several separated by commas.
+
+    Raises:
+        UserError: No gene has the name, or none of its values is meant.
+    """
+    found: Dict[str, Tuple[Value, ...]] = {}
+    for name, text in fix.items():
+        matching = [gene for gene in genes if fnmatch.fnmatchcase(gene.name, name)]
+        if not matching:
+            near = difflib.get_close_matches(name, [gene.name for gene in genes], 3, 0.4)
+            hint = f' Did you mean {", ".join(near)}?' if near else ''
+            raise UserError(f'the space has no choice called {name!r}.{hint}')
+        wanted = [part.strip() for part in str(text).split(',')]
+        for gene in matching:
+            named = {str(value).lower(): value for value in gene.values}
+            odd = [part for part in wanted if part.lower() not in named]
+            if odd:
+                raise UserError(f'{gene.name} cannot be {", ".join(odd)}; it may be '
+                                f'{", ".join(map(str, gene.values))}.')
+            found[gene.name] = tuple(named[part.lower()] for part in wanted)
+    return found

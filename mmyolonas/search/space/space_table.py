@@ -4,16 +4,22 @@ A row is a name and the values it may take, in their natural order. Every
 combination of values is a valid architecture, no two combinations are the same
 one, and the published models are among them. Numbers are channels unless the
 name says otherwise; ``input_size`` is added by :class:`~mmyolonas.search.space.space.Space`.
+
+The kind of a block is no choice: a QARepVGG block and a plain convolution are the same
+operator once they are fused, so nothing that is measured on a device tells them apart.
+Every part has the block of the published models (:data:`BLOCKS`). Attention stays an
+operator of its own and is a choice.
 """
 from dataclasses import dataclass
 from typing import Tuple, Union
 
 Value = Union[int, bool, str]
 
-#: Blocks of the backbone's bottlenecks. Attention (squeeze and excitation) is part of the
-#: QARepVGG block and of no other, so type and attention are one choice of three.
-BLOCKS = ('conv', 'qarepvgg', 'qarepvgg+se')
-#: Squeezed over all channels where there is attention.
+#: Block of the bottlenecks, as published: re-parameterised in the backbone's stages and in the
+#: neck's top-down stages, plain convolutions in its bottom-up stages.
+BLOCKS = dict(stage1='qarepvgg', stage2='qarepvgg', stage3='qarepvgg', stage4='qarepvgg',
+              neck1='qarepvgg', neck2='qarepvgg', neck3='conv', neck4='conv')
+#: Squeezed over all channels where a stage has attention (squeeze and excitation).
 ATTENTION_RATIO = 0.25
 #: Kernels of the context module behind stage 4.
 CONTEXTS = {'none': None, 'spp5': (5, ), 'spp5-9-13': (5, 9, 13)}
@@ -41,7 +47,6 @@ def _genes(**rows: tuple) -> Tuple[Gene, ...]:
 
 
 _BOTH = (False, True)
-_NECK_BLOCKS = ('conv', 'qarepvgg')
 
 #: Backbone and neck, the same for boxes and poses.
 TRUNK = _genes(
@@ -49,40 +54,36 @@ TRUNK = _genes(
     stage1__channels=(48, 64, 80, 96, 128),
     stage1__blocks=(1, 2, 3),
     stage1__hidden=(16, 32, 48, 64, 96),
-    stage1__type=BLOCKS,
+    stage1__attention=_BOTH,
     stage1__concat=_BOTH,
     stage2__channels=(96, 128, 160, 192, 256),
     stage2__blocks=(1, 2, 3, 4),
     stage2__hidden=(32, 48, 64, 96, 128),
-    stage2__type=BLOCKS,
+    stage2__attention=_BOTH,
     stage2__concat=_BOTH,
     stage3__channels=(192, 256, 320, 384, 448),
     stage3__blocks=(2, 3, 4, 5, 6),
     stage3__hidden=(48, 64, 96, 128, 192, 256),
-    stage3__type=BLOCKS,
+    stage3__attention=_BOTH,
     stage3__concat=_BOTH,
     stage4__channels=(256, 384, 512, 640, 768),
     stage4__blocks=(1, 2, 3),
     stage4__hidden=(96, 128, 192, 256, 384, 512),
-    stage4__type=BLOCKS,
+    stage4__attention=_BOTH,
     stage4__concat=_BOTH,
     context=tuple(CONTEXTS),
     neck1__channels=(96, 128, 160, 192),
     neck1__blocks=(1, 2, 3, 4),
     neck1__hidden=(32, 48, 64, 96, 128, 192),
-    neck1__type=_NECK_BLOCKS,
     neck2__channels=(48, 64, 80, 96, 128),
     neck2__blocks=(1, 2, 3, 4),
     neck2__hidden=(32, 48, 64, 96, 128),
-    neck2__type=_NECK_BLOCKS,
     neck3__channels=(96, 128, 160, 192),
     neck3__blocks=(1, 2, 3, 4),
     neck3__hidden=(32, 48, 64, 96, 128, 192),
-    neck3__type=_NECK_BLOCKS,
     neck4__channels=(192, 256, 320, 384),
     neck4__blocks=(1, 2, 3, 4),
     neck4__hidden=(48, 64, 96, 128, 192, 256),
-    neck4__type=_NECK_BLOCKS,
 )
 
 #: Head for boxes: width of each level (stride 8, 16, 32), 3x3 convolutions of each branch.

@@ -73,7 +73,7 @@ def points_csv(points: Sequence[Point], space: Space,
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator='\n')
-    genes = [gene.name for gene in space.genes]
+    genes = [gene.name for gene in space.all_genes]
     extra = extra or {}
     writer.writerow([*extra, 'key', 'accuracy', 'latency_ms', 'memory_mb', 'params', 'flops',
                      'on_frontier', *genes])
@@ -95,7 +95,8 @@ def read_points(path: PathLike, space: Space) -> List[Point]:
     try:
         with open(path, newline='', encoding='utf-8') as file:
             rows = list(csv.DictReader(file))
-        values = {gene.name: {str(value): value for value in gene.values} for gene in space.genes}
+        values = {gene.name: {str(value): value for value in gene.values}
+                  for gene in space.all_genes}
         return [Point({name: known[row[name]] for name, known in values.items()},
                       float(row['accuracy']), float(row['latency_ms']), float(row['memory_mb']),
                       int(row['params']), int(row['flops'])) for row in rows]
