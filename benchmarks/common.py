@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -100,7 +101,8 @@ class PeakMemory:
 def stand_in(*packages: str) -> None:
     """Let imports of missing packages succeed that a peer needs only for other purposes.
 
-    Every name in such a package is an empty class. An installed package wins.
+    Every name in such a package is a class that takes any arguments and does nothing. An
+    installed package wins.
     """
 
     class Anything(types.ModuleType):
@@ -109,7 +111,7 @@ def stand_in(*packages: str) -> None:
         def __getattr__(self, name: str) -> type:
             if name.startswith('__'):
                 raise AttributeError(name)
-            return type(name, (), {})
+            return type(name, (), dict(__init__=lambda self, *args, **kwargs: None))
 
     class Finder:
 
@@ -138,6 +140,7 @@ class Worker:
         command (Sequence[str]): Script and arguments.
         threads (int): Threads of OpenMP and MKL.
         env (dict[str, str], optional): Further environment variables.
+        log (Path, optional): File that gets what the worker prints; it is appended to.
 
     Raises:
         RuntimeError: The worker could not be started, died, or an operation failed in it; the
@@ -149,19 +152,23 @@ class Worker:
                  python: str,
                  command: Sequence[str],
                  threads: int = 2,
-                 env: Optional[Dict[str, str]] = None) -> None:
+                 env: Optional[Dict[str, str]] = None,
+                 log: Optional[Path] = None) -> None:
         self.name = name
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
         env = dict(
             os.environ, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads),
             PYTHONPATH=path, **(env or {}))
-        try:
-            self.process = subprocess.Popen(
-                [python, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=None if os.environ.get('BENCHMARK_VERBOSE') else subprocess.DEVNULL,
-                text=True, env=env)
-        except OSError as error:
-            raise RuntimeError(f'{name}: cannot start {python!r}: {error}') from error
+        errors = None if os.environ.get('BENCHMARK_VERBOSE') else subprocess.DEVNULL
+        with open(log or os.devnull, 'a', encoding='utf-8') as file:
+            try:
+                self.process = subprocess.Popen(
+                    [python, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                    stderr=file if log else errors, text=True, env=env,
+                    start_new_session=log is not None)
+            except OSError as error:
+                raise RuntimeError(f'{name}: cannot start {python!r}: {error}') from error
+        self._own_group = log is not None
 
     def call(self, op: str, **arguments: Any) -> Any:
         """Run an operation in the worker and return its result."""
@@ -177,6 +184,14 @@ class Worker:
         if 'error' in answer:
             raise RuntimeError(f'{self.name}: {op} failed.\n{answer["error"]}')
         return answer['result']
+
+    def kill(self) -> None:
+        """End the worker at once; with ``log``, the processes that it started too."""
+        with contextlib.suppress(ProcessLookupError):
+            if self._own_group:
+                os.killpg(self.process.pid, signal.SIGKILL)
+            else:
+                self.process.kill()
 
     def close(self) -> None:
         """End the worker."""
