@@ -1,11 +1,6 @@
 """Studies, frontier, surrogate and rungs, with architectures that are not built."""
 import itertools
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -21,6 +16,7 @@ from mmyolonas.search.study.study import Search, SearchSettings
 from mmyolonas.utils import UserError
 from mmyolonas.utils.configs import load_config
 from tests.conftest import ROOT
+from tests.killing import kill_when, start
 
 SPACE = Space('detection', (96, 128))
 
@@ -180,14 +176,9 @@ def test_killed_search_goes_on(tmp_path):
               'from pathlib import Path\n'
               'from tests.test_search.test_search import make_search\n'
               f'make_search(Path({str(tmp_path)!r}), budget=100000).run()\n')
-    process = subprocess.Popen([sys.executable, '-W', 'ignore', '-c', script], cwd=ROOT)
     path = tmp_path / 'studies.log'
-    end = time.monotonic() + 120
-    while not path.is_file() or path.stat().st_size < 100_000:
-        assert process.poll() is None and time.monotonic() < end
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    kill_when(start(['-W', 'ignore', '-c', script]),
+              lambda: path.is_file() and path.stat().st_size >= 100_000)
     lock = tmp_path / 'studies.log.lock'
     if lock.is_symlink():
         lock.unlink()  # optuna waits half a minute for it otherwise

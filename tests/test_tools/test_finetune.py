@@ -2,9 +2,6 @@
 import errno
 import json
 import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -14,6 +11,7 @@ from mmengine.config import Config
 from mmyolonas.datasets.formats.roboflow import ANNOTATIONS
 from mmyolonas.workflows.finetune.finetuning import _put_aside
 from tests.conftest import ROOT
+from tests.killing import kill_at_line, start_and_read
 from tests.layout_files import write_layout, write_model
 from tests.run_tool import run_tool
 
@@ -86,17 +84,7 @@ def test_goes_on_after_a_kill(tmp_path, capsys):
     arguments = [data, *options(tmp_path)]
     arguments[arguments.index('--epochs') + 1] = 2
     arguments[arguments.index('--batch') + 1] = 2
-    process = subprocess.Popen(
-        [sys.executable, '-u', str(ROOT / TOOL), *map(str, arguments)], stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True,
-        env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1'))
-    text = ''
-    for line in process.stdout:
-        text += line
-        if 'Epoch(val) [1]' in line:
-            os.kill(process.pid, signal.SIGKILL)
-            break
-    assert process.wait() == -signal.SIGKILL, text
+    kill_at_line(start_and_read([ROOT / TOOL, *arguments]), 'Epoch(val) [1]')
     train = tmp_path / 'wörk dir' / 'train'
     assert (train / 'epoch_1.pth').exists() and not (train / 'epoch_2.pth').exists()
     config = tmp_path / 'wörk dir' / 'config.py'

@@ -1,8 +1,5 @@
 """tools/train.py and tools/test.py as their users call them."""
-import os
-import signal
 import subprocess
-import sys
 
 import pytest
 import torch
@@ -12,15 +9,13 @@ from mmyolonas.engine import running
 from mmyolonas.utils import UserError
 from tests import tiny
 from tests.conftest import ROOT
+from tests.killing import kill_at_line, start_and_read
 from tests.run_tool import run_tool
 
 
 def start(config, work_dir, *options) -> subprocess.Popen:
     """Start tools/train.py in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, '-u', str(ROOT / 'tools' / 'train.py'), str(config), '--work-dir',
-         str(work_dir), *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1'))
+    return start_and_read([ROOT / 'tools' / 'train.py', config, '--work-dir', work_dir, *options])
 
 
 @pytest.fixture
@@ -35,12 +30,7 @@ def config(tmp_path):
 
 def test_killed_training_resumes_to_the_same_weights(config, tmp_path):
     """kill -9 in the middle of an epoch, then --resume."""
-    process = start(config, tmp_path / 'killed')
-    for line in process.stdout:
-        if 'Epoch(train) [2][2/3]' in line:
-            os.kill(process.pid, signal.SIGKILL)
-            break
-    assert process.wait() == -signal.SIGKILL
+    kill_at_line(start(config, tmp_path / 'killed'), 'Epoch(train) [2][2/3]')
     assert not (tmp_path / 'killed' / 'epoch_3.pth').exists()
     runs = [start(config, tmp_path / 'killed', '--resume'), start(config, tmp_path / 'whole')]
     for process, mark in zip(runs, ('resumed epoch: ', 'Epoch(train) [1][1/3]')):

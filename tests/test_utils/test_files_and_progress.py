@@ -1,8 +1,6 @@
 """Atomic writing, progress lines, and work in stages."""
 import json
 import os
-import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,7 +10,7 @@ import pytest
 from mmyolonas.utils import UserError, atomic_path, format_duration, track, write_json, write_text
 from mmyolonas.utils.errors import FullDiskError
 from mmyolonas.utils.stages import Stage, StageRunner, run_tool
-from tests.conftest import ROOT
+from tests.killing import kill_when, start, wait_until
 
 
 def test_atomic_path(tmp_path):
@@ -164,13 +162,10 @@ from pathlib import Path
 from mmyolonas.utils.stages import run_tool
 run_tool([{str(inner)!r}], Path({str(tmp_path / "log")!r}), 'x')
 ''')
-    process = subprocess.Popen([sys.executable, str(outer)],
-                               env=dict(os.environ, PYTHONPATH=str(ROOT)))
-    _wait(lambda: (tmp_path / 'pid').is_file() and (tmp_path / 'pid').read_text())
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    kill_when(start([outer]),
+              lambda: (tmp_path / 'pid').is_file() and (tmp_path / 'pid').read_text())
     pid = int((tmp_path / 'pid').read_text())
-    _wait(lambda: not _runs(pid))
+    wait_until(lambda: not _runs(pid), 60)
     assert (tmp_path / 'log').read_text() == 'None\n'  # not handed on to its own children
 
 
@@ -180,10 +175,3 @@ def _runs(pid: int) -> bool:
         return Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()[0] != 'Z'
     except OSError:
         return False
-
-
-def _wait(condition) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

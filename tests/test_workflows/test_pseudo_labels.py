@@ -3,10 +3,6 @@ import errno
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 
 import cv2
 import numpy as np
@@ -23,6 +19,7 @@ from mmyolonas.utils.images import find_images, read_image
 from mmyolonas.workflows.pseudo_labels.pseudo_labels import PseudoLabeller, PseudoLabelOptions
 from tests import tiny
 from tests.conftest import ROOT
+from tests.killing import kill_when, start
 from tests.run_tool import run_tool
 from tests.test_inference.test_inference import write_model
 
@@ -92,17 +89,9 @@ def test_killed_call_continues(model, tmp_path):
     for index in range(4, 60):
         shutil.copy(folder / f'{index % 4:03d}.png', folder / f'{index:03d}.png')
     command = [*model, str(folder), '--device', 'cpu', '--pictures', '0']
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / TOOL), *command, '--out', str(tmp_path / 'killed.json')],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1'))
     journal = tmp_path / '.killed.json.journal'
-    deadline = time.monotonic() + 120
-    while not (journal.exists() and journal.read_bytes().count(b'\n') > 8):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    kill_when(start([ROOT / TOOL, *command, '--out', tmp_path / 'killed.json']),
+              lambda: journal.exists() and journal.read_bytes().count(b'\n') > 8)
     with open(journal, 'ab') as file:
         file.write(b'{"file": "0')  # as if it had been in the middle of a line
     assert not (tmp_path / 'killed.json').exists()

@@ -4,11 +4,6 @@ import errno
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,6 +27,7 @@ from mmyolonas.workflows.rf100.rf100_results import Result, ResultTable
 from mmyolonas.workflows.rf100.rf100_sweep import choose_subset
 from tests import tiny
 from tests.conftest import ROOT
+from tests.killing import kill_when, start, start_and_read
 from tests.run_tool import run_tool
 
 TOOL = 'tools/rf100.py'
@@ -278,31 +274,19 @@ def test_run_and_report(tmp_path, config, capsys):
     assert 'results of another cfg_options' in capsys.readouterr().err
 
 
-def kill_when_there(command: list, env: dict, path: Path) -> None:
-    """Start a command and kill it, and it alone, when a file is there."""
-    process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 300
-    while not path.exists():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-
-
 def test_killed_run_goes_on(tmp_path, config):
     """kill -9 in the second epoch of a training; the next call continues it."""
     root, work = tmp_path / 'sets', tmp_path / 'work'
     write_dataset(root, 'cells-uyemf', empty_class=False)
-    command = [sys.executable, str(ROOT / TOOL), 'run', '--root', str(root), '--config',
-               str(config), '--work-dir', str(work), '--epochs', '3']
-    env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
+    command = [ROOT / TOOL, 'run', '--root', root, '--config', config, '--work-dir', work,
+               '--epochs', 3]
     # the pointer follows the file; killed in between, training rightly begins anew
-    kill_when_there(command, env, work / 'cells-uyemf' / 'train' / 'last_checkpoint')
+    kill_when(start(command), (work / 'cells-uyemf' / 'train' / 'last_checkpoint').exists)
     assert not (work / 'results.csv').exists()
-    result = subprocess.run(command, env=env, capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert 'resumed epoch' in result.stdout
+    process = start_and_read(command)
+    text = process.communicate()[0]
+    assert process.returncode == 0, text
+    assert 'resumed epoch' in text
     assert read_csv(work / 'results.csv')['cells-uyemf']['status'] == 'ok'
 
 
@@ -427,15 +411,15 @@ def test_killed_sweep_goes_on(tmp_path, config):
     pytest.importorskip('optuna')
     root, work = tmp_path / 'sets', tmp_path / 'sweep'
     write_dataset(root, 'cells-uyemf', empty_class=False)
-    command = [sys.executable, str(ROOT / TOOL), 'sweep', '--root', str(root), '--config',
-               str(config), '--work-dir', str(work), '--epochs', '1', '--count', '1',
-               '--lr', '0.0005', '0.001', '--wd', '1e-4', '--ema', '0.99']
-    env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
+    command = [ROOT / TOOL, 'sweep', '--root', root, '--config', config, '--work-dir', work,
+               '--epochs', 1, '--count', 1, '--lr', '0.0005', '0.001', '--wd', '1e-4', '--ema',
+               '0.99']
     folders = [work / f'lr{lr}_wd0.0001_ema0.99' / 'cells-uyemf' for lr in ('0.0005', '0.001')]
-    kill_when_there(command, env, folders[1] / 'train.log')
+    kill_when(start(command), (folders[1] / 'train.log').exists)
     stamp = next(folders[0].glob('train/best_*.pth')).stat().st_mtime_ns
-    result = subprocess.run(command, env=env, capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout + result.stderr
+    process = start_and_read(command)
+    text = process.communicate()[0]
+    assert process.returncode == 0, text
     assert next(folders[0].glob('train/best_*.pth')).stat().st_mtime_ns == stamp
     for folder, lr in zip(folders, (0.0005, 0.001)):
         cfg = Config.fromfile(next((folder / 'train').glob('*/vis_data/config.py')))
