@@ -119,7 +119,7 @@ def time_chunk(args: argparse.Namespace, networks: Dict[str, dict],
             files[name, precision] = NetworkFile(proto, args.target, precision, args.threads)
     image = next(iter(files.values())).image
     runs = {key: file.open() for key, file in files.items()}
-    times = measure(runs, image, args.repeats)
+    times = measure(runs, image, repeats=args.repeats)
     for file in files.values():
         file.close()
     found: Dict[str, dict] = {}

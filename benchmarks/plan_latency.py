@@ -81,7 +81,7 @@ def main() -> None:
         predicted = [latency.predict(boundaries, plan) for plan in plans]
         image = np.random.default_rng(0).random(variants.input_shape(), np.float32)
         runs = {str(index): variants.open(plan) for index, plan in enumerate(plans)}
-        times = measure(runs, image, args.repeats)
+        times = measure(runs, image, repeats=args.repeats)
     measured = [times[str(index)].median for index in range(len(plans))]
     rank = float(spearmanr(predicted, measured)[0])
     error = float(np.mean(np.abs(np.array(predicted) / measured - 1)))

@@ -93,7 +93,7 @@ def main() -> None:
     from mmyolonas.quantization import RangeTable, fuse_model, insert_qdq, quantise_model
     from mmyolonas.quantization.choice.scoring import Scorer
     from mmyolonas.quantization.ranges.images import keep_samples, load_samples
-    from mmyolonas.runtime.timing import open_file
+    from mmyolonas.runtime import open_session
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options)
     ranges = RangeTable.load(args.quantized / 'ranges.json')
@@ -115,7 +115,7 @@ def main() -> None:
     for spelling, runtime in SPELLINGS.items():
         path = args.quantized / f'agreement_{spelling}.onnx'
         write_onnx(path, insert_qdq(exported, ranges, spelling))
-        score = scorer.score_file(open_file(str(path), runtime, args.threads),
+        score = scorer.score_file(open_session(str(path), runtime, num_threads=args.threads),
                                   f'AP of the {spelling} file')
         rows[f'{spelling} file in {runtime}'] = dict(
             ap=score.ap, **compare(fake, score, args.score_thr))

@@ -14,7 +14,8 @@ import torch
 from mmyolonas.deploy.pipeline import load_model
 from mmyolonas.export import export_onnx
 from mmyolonas.quantization import calibrate, fuse_model, insert_qdq, quantise_model
-from mmyolonas.runtime.timing import RUNNERS, measure, open_file
+from mmyolonas.runtime.factory import ONNX_BACKENDS, open_session
+from mmyolonas.runtime.timing import measure
 from mmyolonas.utils.configs import load_config
 
 
@@ -43,13 +44,13 @@ def main() -> None:
         export_onnx(fused, plain, shape, nms='none', fold_shortcuts=False, verify=False)
         table = calibrate(quantise_model(fused), [torch.from_numpy(image)], method='max')
         runs = {}
-        for runtime in RUNNERS:
-            runs[f'{runtime} float'] = open_file(plain, runtime, args.threads)
+        for runtime in ONNX_BACKENDS:
+            runs[f'{runtime} float'] = open_session(plain, runtime, num_threads=args.threads)
             path = os.path.join(folder, f'{runtime}.onnx')
             onnx.save(insert_qdq(onnx.load(plain), table, runtime), path)
-            runs[f'{runtime} int8'] = open_file(path, runtime, args.threads)
+            runs[f'{runtime} int8'] = open_session(path, runtime, num_threads=args.threads)
         clock = time.process_time if args.processor_time else time.perf_counter
-        times = measure(runs, image, args.repeats, clock=clock)
+        times = measure(runs, image, repeats=args.repeats, clock=clock)
     for name, value in times.items():
         base = times[f'{name.split()[0]} float']
         print(f'{name:<20} median {value.median:7.1f} ms ({value.median / base.median:.3f})  '

@@ -120,11 +120,12 @@ def collect(args: argparse.Namespace, source: Path, judge: Any) -> Dict[str, Lis
 
 def examine(args: argparse.Namespace, runtime: str, rows: List[dict], scorer: Any) -> None:
     """Score and time the files of a runtime."""
-    from mmyolonas.runtime.timing import measure, open_file
+    from mmyolonas.runtime import open_session
+    from mmyolonas.runtime.timing import measure
     runs = {}
     for row in list(rows):
         try:
-            runs[row['name']] = open_file(row['path'], runtime, args.threads)
+            runs[row['name']] = open_session(row['path'], runtime, num_threads=args.threads)
         except Exception as error:  # a runtime that cannot open a peer's file is a result
             print(f'{runtime} cannot open {row["path"]}: {str(error)[:200]}')
             rows.remove(row)
@@ -132,7 +133,7 @@ def examine(args: argparse.Namespace, runtime: str, rows: List[dict], scorer: An
         score = scorer.score_file(runs[row['name']], f'{runtime} {row["name"]}')
         row.update(ap=score.ap, ap50=score.ap50)
     image = scorer.samples[0].inputs.numpy()
-    times = measure(runs, image, args.repeats)
+    times = measure(runs, image, repeats=args.repeats)
     for row in rows:
         row.update(ms=times[row['name']].median, best_ms=times[row['name']].best)
 

@@ -14,6 +14,7 @@ import numpy as np
 from mmyolonas.deploy.tool_support import deploy_errors
 from mmyolonas.runtime.numpy_ops import read_image
 from mmyolonas.runtime.runtime import Runtime
+from mmyolonas.runtime.timing import Latency
 from mmyolonas.utils import arguments
 from mmyolonas.utils.cli import new_parser, run_main
 from mmyolonas.utils.errors import UserError
@@ -108,10 +109,11 @@ def profile(runtimes: Sequence[Runtime], images: Sequence[np.ndarray], num: int,
                 rows.append(row)
     results = []
     for runtime, rows in zip(runtimes, times):
-        table = np.array(rows)
-        figures = {stage: dict(mean=float(column.mean()),
-                               **{f'p{q}': float(np.percentile(column, q)) for q in (50, 90, 99)})
-                   for stage, column in zip(STAGES, table.T)}
+        figures = {}
+        for stage, times_of_stage in zip(STAGES, zip(*rows)):
+            latency = Latency(list(times_of_stage))
+            figures[stage] = dict(mean=latency.mean, **{
+                f'p{share}': latency.percentile(share) for share in (50, 90, 99)})
         results.append(Profile(runtime.session.path, runtime.session.backend,
                                num * runtime.batch_size, figures, peak_memory()))
     return results

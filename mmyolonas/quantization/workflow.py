@@ -14,7 +14,8 @@ from mmyolonas.quantization.choice.sensitivity import Sensitivity, SensitivityAn
 from mmyolonas.quantization.choice.variants import Variants
 from mmyolonas.quantization.graph.qdq import insert_qdq
 from mmyolonas.quantization.table import RangeTable
-from mmyolonas.runtime.timing import RUNNERS, measure, open_file
+from mmyolonas.runtime.factory import ONNX_BACKENDS, open_session
+from mmyolonas.runtime.timing import measure
 from mmyolonas.utils import UserError, write_json
 from mmyolonas.utils.files import write_onnx
 
@@ -114,7 +115,7 @@ class Workflow:
         self.judge = judge or scorer
         self.headroom = headroom
         # files for TensorRT are scored here too: they are the same numbers
-        self.runner = runtime if runtime in RUNNERS else 'onnxruntime'
+        self.runner = runtime if runtime in ONNX_BACKENDS else 'onnxruntime'
         self.variants = Variants(self.float_onnx, table, self.runner, num_threads, headroom)
         self.table = table
         self.report = Report(runtime, settings=dict(
@@ -162,12 +163,13 @@ class Workflow:
 
     def time_rows(self, repeats: int = 15) -> None:
         """Time all files of the report in turn, where the runtime is here."""
-        if self.runtime not in RUNNERS:
+        if self.runtime not in ONNX_BACKENDS:
             return
         image = np.random.default_rng(0).random(self.variants.input_shape(), np.float32)
-        runs = {row.name: open_file(row.path, self.runtime, self.variants.num_threads)
+        runs = {row.name: open_session(row.path, self.runtime,
+                                       num_threads=self.variants.num_threads)
                 for row in self.report.rows}
-        for row, value in zip(self.report.rows, measure(runs, image, repeats).values()):
+        for row, value in zip(self.report.rows, measure(runs, image, repeats=repeats).values()):
             row.latency_ms = value.median
 
     # ------------------------------------------------------------- methods
@@ -202,7 +204,7 @@ class Workflow:
         """
         if path is not None:
             return LatencyTable.load(path)
-        if self.runtime not in RUNNERS:
+        if self.runtime not in ONNX_BACKENDS:
             raise UserError(f'{self.runtime} cannot be timed here; give --latency-table FILE '
                             'with the times of the target.')
         start = time.monotonic()

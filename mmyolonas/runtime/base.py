@@ -102,6 +102,10 @@ class Session(ABC):
             info.check(feed[info.name])
         return self._run(feed)
 
+    def __call__(self, image: np.ndarray) -> List[np.ndarray]:
+        """Run a model of one input; return its outputs in the file's order."""
+        return list(self.run({self.inputs[0].name: image}).values())
+
     @abstractmethod
     def _run(self, feed: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
         """Run the checked feed."""

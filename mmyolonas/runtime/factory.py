@@ -5,6 +5,8 @@ from typing import Optional
 from mmyolonas.runtime.base import Session
 
 BACKENDS = ('onnxruntime', 'openvino', 'tensorrt', 'tensorrt_rtx')
+#: Those that run an ONNX file as it is.
+ONNX_BACKENDS = ('onnxruntime', 'openvino')
 SUFFIXES = {
     '.onnx': 'onnxruntime',
     '.xml': 'openvino',

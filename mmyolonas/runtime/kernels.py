@@ -9,6 +9,8 @@ from typing import Callable, Dict, List
 import numpy as np
 import onnx
 
+from mmyolonas.runtime.onnxruntime_session import OnnxRuntimeSession
+from mmyolonas.runtime.openvino_session import OpenVINOSession
 from mmyolonas.utils import UserError, track
 
 
@@ -58,20 +60,16 @@ def profile_kernels(path: str, image: np.ndarray, runtime: str, num_threads: int
 
 def _profile_onnxruntime(path: str, image: np.ndarray, num_threads: int,
                          repeats: int) -> List[Kernel]:
-    import onnxruntime as ort
     with tempfile.TemporaryDirectory() as folder:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = num_threads
-        options.log_severity_level = 3
-        options.enable_profiling = True
-        options.profile_file_prefix = os.path.join(folder, 'profile')
-        options.optimized_model_filepath = os.path.join(folder, 'optimised.onnx')
-        session = ort.InferenceSession(path, options, providers=['CPUExecutionProvider'])
+        optimised = os.path.join(folder, 'optimised.onnx')
+        session = OnnxRuntimeSession(path, num_threads=num_threads, settings=dict(
+            enable_profiling=True, profile_file_prefix=os.path.join(folder, 'profile'),
+            optimized_model_filepath=optimised))
         for _ in track(range(repeats), 'profile'):
-            session.run(None, {session.get_inputs()[0].name: image})
+            session(image)
         with open(session.end_profiling(), encoding='utf-8') as file:
             events = json.load(file)
-        graph = onnx.load(options.optimized_model_filepath, load_external_data=False).graph
+        graph = onnx.load(optimised, load_external_data=False).graph
     times: Dict[str, List[float]] = defaultdict(list)
     for event in events:
         if event.get('cat') == 'Node' and event['name'].endswith('_kernel_time'):
@@ -91,20 +89,15 @@ def _profile_onnxruntime(path: str, image: np.ndarray, num_threads: int,
 
 def _profile_openvino(path: str, image: np.ndarray, num_threads: int,
                       repeats: int) -> List[Kernel]:
-    import openvino
-    compiled = openvino.Core().compile_model(path, 'CPU', {
-        'PERFORMANCE_HINT': 'LATENCY', 'INFERENCE_NUM_THREADS': num_threads,
-        'INFERENCE_PRECISION_HINT': 'f32', 'PERF_COUNT': True})
-    request = compiled.create_infer_request()
+    session = OpenVINOSession(path, num_threads=num_threads, settings={'PERF_COUNT': True})
     times: Dict[str, float] = {}
     for step in track(range(repeats), 'profile'):
-        request.infer([image])
-        for info in request.profiling_info:
-            value = info.real_time.total_seconds() * 1e3
+        session(image)
+        for name, value in session.node_times().items():
             if step and value:
-                times[info.node_name] = min(value, times.get(info.node_name, value))
+                times[name] = min(value, times.get(name, value))
     kernels = []
-    for node in compiled.get_runtime_model().get_ordered_ops():
+    for node in session.nodes():
         info = node.get_rt_info()
         name = node.get_friendly_name()
         sources = [value.get_source_output().get_node() for value in node.inputs()]

@@ -1,5 +1,5 @@
 """ONNX Runtime."""
-from typing import Dict, Optional
+from typing import Any, Dict, Optional
 
 import numpy as np
 
@@ -25,6 +25,7 @@ class OnnxRuntimeSession(Session):
         path (str): ``.onnx`` file.
         device (str): ``'cpu'``, or ``'cuda'`` with an optional index.
         num_threads (int, optional): Threads within an operator.
+        settings (dict, optional): Further attributes of ``onnxruntime.SessionOptions``.
 
     Raises:
         ImportError: ONNX Runtime is not installed.
@@ -33,15 +34,19 @@ class OnnxRuntimeSession(Session):
     """
     backend = 'onnxruntime'
 
-    def __init__(self, path: str, device: str = 'cpu', num_threads: Optional[int] = None) -> None:
+    def __init__(self, path: str, device: str = 'cpu', num_threads: Optional[int] = None,
+                 settings: Optional[Dict[str, Any]] = None) -> None:
         super().__init__(path)
         ort = require('onnxruntime', 'Running an ONNX file')
         options = ort.SessionOptions()
+        options.log_severity_level = 3  # errors; what its optimiser warns of is no one's business
         # waiting threads spin within a run only: between runs the processor is the caller's
         options.add_session_config_entry('session.force_spinning_stop', '1')
         if num_threads:
             options.intra_op_num_threads = num_threads
             options.inter_op_num_threads = 1
+        for name, value in (settings or {}).items():
+            setattr(options, name, value)
         providers = ['CPUExecutionProvider']
         if device != 'cpu':
             if 'CUDAExecutionProvider' not in ort.get_available_providers():
@@ -65,6 +70,10 @@ class OnnxRuntimeSession(Session):
 
     def _run(self, feed: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
         return dict(zip(self._names, self._session.run(self._names, feed)))
+
+    def end_profiling(self) -> str:
+        """Write the profile, if ``settings`` had one made; return the file."""
+        return self._session.end_profiling()
 
     def close(self) -> None:
         """Release the session."""

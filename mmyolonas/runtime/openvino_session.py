@@ -1,5 +1,5 @@
 """OpenVINO."""
-from typing import Dict, Optional
+from typing import Any, Dict, List, Optional
 
 import numpy as np
 
@@ -14,6 +14,7 @@ class OpenVINOSession(Session):
         path (str): ``.xml`` (with its ``.bin``) or ``.onnx``.
         device (str): ``'cpu'``, or a name OpenVINO knows, for example ``'GPU'``.
         num_threads (int, optional): Threads of inference.
+        settings (dict, optional): Further properties of the plug-in.
 
     Raises:
         ImportError: OpenVINO is not installed.
@@ -21,7 +22,8 @@ class OpenVINOSession(Session):
     """
     backend = 'openvino'
 
-    def __init__(self, path: str, device: str = 'cpu', num_threads: Optional[int] = None) -> None:
+    def __init__(self, path: str, device: str = 'cpu', num_threads: Optional[int] = None,
+                 settings: Optional[Dict[str, Any]] = None) -> None:
         super().__init__(path)
         openvino = require('openvino', 'Running a model in OpenVINO')
         core = openvino.Core()
@@ -36,6 +38,7 @@ class OpenVINOSession(Session):
             options['INFERENCE_PRECISION_HINT'] = 'f32'
             if num_threads:
                 options['INFERENCE_NUM_THREADS'] = num_threads
+        options.update(settings or {})
         self._model = core.compile_model(model, device.upper(), options)
         self._request = self._model.create_infer_request()
         self.inputs = [_info(port) for port in self._model.inputs]
@@ -44,6 +47,15 @@ class OpenVINOSession(Session):
     def _run(self, feed: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
         results = self._request.infer(feed, share_inputs=True)
         return {info.name: results[index].copy() for index, info in enumerate(self.outputs)}
+
+    def node_times(self) -> Dict[str, float]:
+        """Return the milliseconds of each node in the last run (``PERF_COUNT`` in settings)."""
+        return {info.node_name: info.real_time.total_seconds() * 1e3
+                for info in self._request.profiling_info}
+
+    def nodes(self) -> List[Any]:
+        """Return the nodes of the compiled graph, in order."""
+        return self._model.get_runtime_model().get_ordered_ops()
 
     def close(self) -> None:
         """Release the model."""

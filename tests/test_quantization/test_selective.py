@@ -31,7 +31,7 @@ from mmyolonas.quantization.graph.dataflow import analyse
 from mmyolonas.quantization.graph.trace import trace
 from mmyolonas.quantization.ranges.images import Sample
 from mmyolonas.quantization.workflow import Workflow
-from mmyolonas.runtime.timing import open_file
+from mmyolonas.runtime import open_session
 from mmyolonas.utils import UserError
 from mmyolonas.utils.building import build_model
 from mmyolonas.utils.configs import load_config
@@ -262,7 +262,7 @@ def test_workflow(float_onnx, calibrated, fused, samples, ann_file, tmp_path):
     assert plan.int8_groups() == names and plan.numbers['within_budget']
     # verified on the judge's images, reported on the scorer's
     path = str(tmp_path / 'selective.onnx')
-    files = [open_file(path, 'onnxruntime', 1) for path in (flow.float_onnx, path)]
+    files = [open_session(path, 'onnxruntime', num_threads=1) for path in (flow.float_onnx, path)]
     judged, scored = ([one.score_file(run).ap for run in files] for one in (judge, scorer))
     assert plan.numbers['verified_ap_loss'] == pytest.approx(judged[0] - judged[1])
     assert [flow.report.rows[0].ap, flow.report.rows[-1].ap] == pytest.approx(scored)

@@ -39,7 +39,8 @@ def recipe(tmp_path, monkeypatch):
         return measure_table([('tiny', model, 64)], *args, path=path, repeats=2, **kwargs)
 
     def time_models(space, genomes, *args):
-        return {name: Latency(2. + index, 1. + index, []) for index, name in enumerate(genomes)}
+        return {name: Latency([1. + index, 2. + index, 3. + index])
+                for index, name in enumerate(genomes)}
 
     monkeypatch.setattr(short_training, 'train_architecture', train)
     monkeypatch.setattr(preparation, 'measure_table', measure)

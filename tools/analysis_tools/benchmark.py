@@ -4,20 +4,18 @@ Times the network with decoding (or, with --predict, with suppression and the
 scaling of the boxes as well) on images of noise, one by one, after a warm-up.
 For exported models see tools/deploy.
 """
-import statistics
-import time
 from contextlib import nullcontext
-from typing import Callable, List
+from typing import Callable
 
 import torch
 from torch import nn
 
+from mmyolonas.runtime.timing import Latency, measure
 from mmyolonas.utils import arguments, building
 from mmyolonas.utils.cli import add_config_options, new_parser, run_main
 from mmyolonas.utils.configs import load_config
 from mmyolonas.utils.files import write_json
 from mmyolonas.utils.outputs import check_file
-from mmyolonas.utils.progress import track
 
 
 def parse_args():
@@ -96,28 +94,11 @@ def make_step(model: nn.Module, args) -> Callable[[], None]:
     return step
 
 
-def measure(step: Callable[[], None], warmup: int, iterations: int) -> List[float]:
-    """Return the milliseconds of each iteration."""
-    for _ in range(warmup):
-        step()
-    times = []
-    for _ in track(range(iterations), 'iterations'):
-        start = time.perf_counter()
-        step()
-        times.append((time.perf_counter() - start) * 1e3)
-    return times
-
-
-def summarise(times: List[float], batch_size: int) -> dict:
+def summarise(latency: Latency, batch_size: int) -> dict:
     """Return mean, percentiles (ms) and images per second (of the median)."""
-    ordered = sorted(times)
-
-    def percentile(share: float) -> float:
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
-
-    median = statistics.median(ordered)
-    return dict(mean=statistics.fmean(ordered), p50=median, p90=percentile(0.9),
-                p99=percentile(0.99), min=ordered[0], images_per_second=1e3 * batch_size / median)
+    percentiles = {f'p{share}': latency.percentile(share) for share in (50, 90, 99)}
+    return dict(mean=latency.mean, **percentiles, min=latency.best,
+                images_per_second=1e3 * batch_size / latency.median)
 
 
 def main() -> None:
@@ -126,8 +107,9 @@ def main() -> None:
     check_file(args.out)
     if args.threads:
         torch.set_num_threads(args.threads)
-    result = summarise(
-        measure(make_step(load_model(args), args), args.warmup, args.iterations), args.batch_size)
+    latency, = measure({'': make_step(load_model(args), args)}, repeats=args.iterations,
+                       warm_up=args.warmup, title='iterations').values()
+    result = summarise(latency, args.batch_size)
     where = torch.cuda.get_device_name() if args.device.startswith('cuda') else (
         f'CPU, {torch.get_num_threads()} threads')
     print(f'{args.config}: batch {args.batch_size}, {args.shape[0]}x{args.shape[1]}, '

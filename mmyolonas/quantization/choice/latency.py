@@ -235,7 +235,8 @@ def measure_latency(variants: Variants, probes: int = 6, repeats: int = 20,
     image = rng.random(variants.input_shape(), np.float32)
     for probe in track(range(probes), 'switching cost', probes):
         chosen = [name for name in names if rng.random() < (probe + 1) / (probes + 1)]
-        best = measure({'': variants.open(chosen)}, image, repeats, clock=clock)[''].best
+        best = measure({'': variants.open(chosen)}, image, repeats=repeats,
+                       clock=clock)[''].best
         rows.append(boundaries.switched(chosen))
         targets.append(best - table.predict(boundaries, chosen))
     if rows:

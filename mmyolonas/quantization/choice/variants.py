@@ -1,18 +1,18 @@
 """Files of one model that differ in what is 8 bit."""
 import os
 import tempfile
-from typing import Callable, Iterable, List
+from typing import Iterable, List
 
-import numpy as np
 import onnx
 
 from mmyolonas.quantization.choice.plan import selection_of
 from mmyolonas.quantization.graph.dataflow import Dataflow, analyse
 from mmyolonas.quantization.graph.groups import Group, find_groups
-from mmyolonas.quantization.graph.onnx_graph import OnnxGraph, check_float
 from mmyolonas.quantization.graph.qdq import insert_qdq
+from mmyolonas.quantization.graph.onnx_graph import OnnxGraph, check_float
 from mmyolonas.quantization.table import RangeTable
-from mmyolonas.runtime.timing import open_file
+from mmyolonas.runtime.base import Session
+from mmyolonas.runtime.factory import open_session
 
 
 class Variants:
@@ -48,13 +48,13 @@ class Variants:
         return insert_qdq(self.model, self.table, self.runtime,
                           selection_of(self.flow, names), self.headroom)
 
-    def open(self, names: Iterable[str]) -> Callable[[np.ndarray], list]:
-        """Return a function that runs the graph with these groups in 8 bit."""
+    def open(self, names: Iterable[str]) -> Session:
+        """Return the loaded graph with these groups in 8 bit."""
         handle, path = tempfile.mkstemp(suffix='.onnx')
         os.close(handle)
         try:
             onnx.save(self.make(names), path)
-            return open_file(path, self.runtime, self.num_threads)
+            return open_session(path, self.runtime, num_threads=self.num_threads)
         finally:
             os.unlink(path)
 

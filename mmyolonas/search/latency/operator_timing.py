@@ -14,8 +14,9 @@ from mmyolonas.models.layers import YOLONASBottleneck
 from mmyolonas.quantization.choice.variants import Variants
 from mmyolonas.quantization.graph.onnx_graph import OnnxGraph
 from mmyolonas.quantization.table import RangeTable
+from mmyolonas.runtime.factory import open_session
 from mmyolonas.runtime.kernels import Kernel, profile_kernels
-from mmyolonas.runtime.timing import Latency, measure, open_file, summarise
+from mmyolonas.runtime.timing import Latency, measure
 from mmyolonas.search.latency.operator_graph import GraphOperators, read_graph
 from mmyolonas.search.latency.operators import Operator, boundary_operators, sides
 from mmyolonas.utils import UserError
@@ -144,9 +145,8 @@ class NetworkFile:
 
     def open(self) -> Callable[[np.ndarray], list]:
         """Return a function that runs the network once."""
-        if self._session is not None:
-            return lambda image: list(self._session.run({'input': image}).values())
-        return open_file(self.path, self.target, self.num_threads)
+        return self._session or open_session(
+            self.path, self.target, num_threads=self.num_threads)
 
     def kernels(self, repeats: int = 20) -> List[Kernel]:
         """Return what the runtime's profile says."""
@@ -210,14 +210,14 @@ def time_network(model: onnx.ModelProto, target: str, precisions: Sequence[str],
     try:
         image = next(iter(files.values())).image
         first = measure({name: file.open() for name, file in files.items()}, image,
-                        (repeats + 1) // 2)
+                        repeats=(repeats + 1) // 2)
         found = {name: file.operator_times(repeats) for name, file in files.items()}
         second = measure({name: file.open() for name, file in files.items()}, image,
-                         (repeats + 1) // 2)
+                         repeats=(repeats + 1) // 2)
     finally:
         for file in files.values():
             file.close()
-    return {name: NetworkTimes(summarise(first[name].times + second[name].times), *found[name])
+    return {name: NetworkTimes(Latency(first[name].times + second[name].times), *found[name])
             for name in precisions}
 
 

@@ -1,7 +1,6 @@
 """Measuring chosen architectures on the target itself."""
-from typing import Callable, Dict
-
-import numpy as np
+from functools import partial
+from typing import Dict
 
 from mmyolonas.runtime.timing import Latency, measure
 from mmyolonas.search.latency.operator_timing import NetworkFile, check_target, export_network
@@ -34,14 +33,9 @@ def measure_models(space: Space, genomes: Dict[str, Genome], num_classes: int, t
             model = build(space.decode(genome), num_classes)
             files[name] = NetworkFile(export_network(model, genome['input_size']), target,
                                       precision, num_threads)
-        runs = {name: _with_image(file.open(), file.image) for name, file in files.items()}
-        return measure(runs, np.zeros(0), repeats)
+        # each takes an image of the network's own size
+        runs = {name: partial(file.open(), file.image) for name, file in files.items()}
+        return measure(runs, repeats=repeats)
     finally:
         for file in files.values():
             file.close()
-
-
-def _with_image(run: Callable[[np.ndarray], list],
-                image: np.ndarray) -> Callable[[np.ndarray], list]:
-    """Return a run on an image of the network's own size."""
-    return lambda _: run(image)

@@ -1,0 +1,1 @@
+"""From nothing to a trained and deployed model, on generated images."""
