@@ -1,6 +1,9 @@
 # What every pose config shares: scope, hooks, visualisation.
 default_scope = 'mmpose'
-custom_imports = dict(imports=['mmyolonas'], allow_failed_imports=False)
+# The data set needs mmpose, so it is not imported with the package.
+custom_imports = dict(
+    imports=['mmyolonas', 'mmyolonas.datasets.checked_pose_dataset'],
+    allow_failed_imports=False)
 
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),

@@ -8,6 +8,7 @@ import numpy as np
 
 from mmyolonas.datasets.inspection.box_table import BoxTable
 
+from .ground_truth import max_detections
 from .mistakes import Mistake, confusion_and_mistakes
 from .score_thresholds import MatchedScores, as_coco, match_detections
 
@@ -134,7 +135,8 @@ def evaluate_detections(split: str,
         num_mistakes (int): Mistakes to keep. Defaults to 24.
 
     Returns:
-        DetectionReport: AP as pycocotools and ``CheckedCocoMetric`` give it.
+        DetectionReport: AP as ``CheckedCocoMetric`` gives it, and pycocotools where no
+        image has more than 100 objects of a class.
     """
     matches = match_detections(data, detections, classes)
     curve = threshold_curve(list(matches.values()))
@@ -195,7 +197,7 @@ def _average_precision(data: Dict[str, Any], detections: List[Dict[str, Any]],
         results = truth.loadRes([dict(d, category_id=d['label'] + 1) for d in detections])
         evaluator = COCOeval(truth, results, 'bbox')
         evaluator.params.areaRng, evaluator.params.areaRngLbl = [[0, 1e10]], ['all']
-        evaluator.params.maxDets = [100]
+        evaluator.params.maxDets = [max_detections(truth.dataset['annotations'])]
         evaluator.evaluate()
         evaluator.accumulate()
     return evaluator.eval['precision'][:, :, :, 0, 0]

@@ -1,5 +1,23 @@
 """Annotation files as pycocotools needs them."""
-from typing import List
+from collections import Counter
+from typing import List, Sequence
+
+_COCO_DETECTIONS = 100
+
+
+def max_detections(annotations: Sequence[dict]) -> int:
+    """Return how many detections of a class in an image have to count.
+
+    COCO counts 100, which caps the score where there are more objects.
+
+    Args:
+        annotations (Sequence[dict]): With ``image_id`` and ``category_id``.
+
+    Returns:
+        int: The most objects of a class in an image, at least 100.
+    """
+    counts = Counter((a['image_id'], a['category_id']) for a in annotations)
+    return max(_COCO_DETECTIONS, max(counts.values(), default=0))
 
 
 def complete_annotations(annotations: List[dict]) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Optional, Sequence
 import numpy as np
 
 from mmyolonas.datasets.formats.coco_checks import map_categories
+from mmyolonas.evaluation.ground_truth import max_detections
 
 
 @dataclass
@@ -131,7 +132,7 @@ def match_detections(data: Dict[str, Any],
             evaluator.params.kpt_oks_sigmas = np.asarray(sigmas, float)
         evaluator.params.iouThrs = np.array([iou_thr])
         evaluator.params.areaRng, evaluator.params.areaRngLbl = [[0, 1e10]], ['all']
-        evaluator.params.maxDets = [1000]
+        evaluator.params.maxDets = [max(1000, max_detections(truth.dataset['annotations']))]
         evaluator.evaluate()
     matches: Dict[str, MatchedScores] = {}
     for label, name in enumerate(classes):

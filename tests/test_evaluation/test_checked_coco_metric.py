@@ -121,3 +121,67 @@ class TestCheckedCocoMetric:
                 DefaultScope.get_instance(f'metric_{scope}', scope_name=scope)
             metric = METRICS.build(dict(type='mmyolonas.CheckedCocoMetric', ann_file=file))
             assert type(metric) is CheckedCocoMetric
+
+    @pytest.mark.parametrize('as_text', [False, True])
+    def test_result_file_is_valid_for_a_server(self, tmp_path, as_text):
+        """Scored by pycocotools alone against the file as it is, it gives the printed AP."""
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+        data, predictions = random_case(4)
+        ids = {1: 90, 2: 17}  # neither 1, 2, nor in order
+        data['categories'] = [dict(id=90, name='cat'), dict(id=3, name='cow'),
+                              dict(id=17, name='dog')]
+        for annotation in data['annotations']:
+            annotation['category_id'] = ids[annotation['category_id']]
+        if as_text:
+            for entry in [*data['images'], *data['annotations']]:
+                for key in ('id', 'image_id'):
+                    if key in entry:
+                        entry[key] = f'n{entry[key]}' if key == 'image_id' or 'width' in entry \
+                            else entry[key]
+        file, prefix = write(tmp_path, data), str(tmp_path / 'out' / 'mine')
+        printed = evaluate(CheckedCocoMetric(ann_file=file, outfile_prefix=prefix), predictions)
+        truth = COCO(file)
+        scored = COCOeval(truth, truth.loadRes(f'{prefix}.bbox.json'), 'bbox')
+        scored.evaluate()
+        scored.accumulate()
+        scored.summarize()
+        assert round(scored.stats[0], 3) == printed['coco/bbox_mAP'] > 0.1
+        rows = json.loads((tmp_path / 'out' / 'mine.bbox.json').read_text())
+        assert {row['category_id'] for row in rows} == {90, 17}
+        again = evaluate(CheckedCocoMetric(ann_file=file, outfile_prefix=prefix, format_only=True),
+                         predictions)
+        assert again == {} and json.loads(
+            (tmp_path / 'out' / 'mine.bbox.json').read_text()) == rows
+
+    def test_crowded_images(self, tmp_path, caplog):
+        """150 objects, all found: 1, not 0.66; COCO's own number beside it."""
+        rng = np.random.default_rng(0)
+        boxes = [[4 * (i % 15), 4 * (i // 15), 3.5, 3.5] for i in range(150)]
+        data = coco_dict([(1, 1, box) for box in boxes], num_images=1, classes=('cat', ))
+        rows = [(0, float(rng.uniform(0.5, 1)), [x, y, x + w, y + h]) for x, y, w, h in boxes]
+        file = write(tmp_path, data)
+        found = evaluate(CheckedCocoMetric(ann_file=file, classwise=True), [(1, rows)], ('cat', ))
+        assert found['coco/bbox_mAP'] == found['coco/cat_precision'] == 1
+        assert found['coco/bbox_mAP_50'] == found['coco/bbox_mAP_s'] == 1
+        data['info'] = {}
+        expected = evaluate(CocoMetric(ann_file=write(tmp_path, data)), [(1, rows)], ('cat', ))
+        assert found['coco/bbox_mAP_100'] == expected['coco/bbox_mAP'] < 0.7
+        from mmyolonas.datasets.formats.coco_split import CocoSplit
+        from mmyolonas.datasets.inspection.box_table import box_table
+        from mmyolonas.evaluation.detection_report import evaluate_detections
+        split = CocoSplit('val', tmp_path, data)
+        detections = [dict(image_id=1, label=0, score=score, bbox=box)
+                      for (_, score, _), box in zip(rows, boxes)]
+        report = evaluate_detections('val', data, box_table(split, ('cat', )), detections,
+                                     ('cat', ))
+        assert report.ap == 1 and report.recall == 1
+
+    def test_capped_model_is_said(self, tmp_path, monkeypatch):
+        said = []
+        monkeypatch.setattr('mmyolonas.evaluation.checked_coco_metric._warn', said.append)
+        data = coco_dict([(1, 1, [i, i, 9, 9]) for i in range(30)], num_images=2)
+        rows = [(0, 0.9, [i, i, i + 9, i + 9]) for i in range(20)]
+        evaluate(CheckedCocoMetric(ann_file=write(tmp_path, data)), [(1, rows), (2, [])])
+        assert len(said) == 1 and '1 images have more objects (up to 30) than the 20 det' in said[0]
+        assert 'max_per_img' in said[0]

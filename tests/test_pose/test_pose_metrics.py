@@ -145,12 +145,40 @@ def test_nothing_detected(truth_file):
 
 def test_wrong_number_of_sigmas(truth_file, tmp_path):
     truth, path = truth_file
-    with pytest.raises(ValueError, match='5 key points, but there are 17 sigmas'):
+    with pytest.raises(ValueError, match='has 5 key points, but 17 key points are expected'):
         evaluate(PoseCocoMetric(path, sigmas=[0.1] * 17), predictions(truth))
     broken = tmp_path / 'broken.json'
     broken.write_text('{"images": []}')
-    with pytest.raises(ValueError, match="no 'annotations'"):
+    with pytest.raises(ValueError, match="no list 'categories', 'annotations'"):
         evaluate(PoseCocoMetric(str(broken)), predictions(truth))
+
+
+@pytest.mark.parametrize('as_text', [False, True])
+def test_result_file_is_valid_for_a_server(tmp_path, as_text):
+    """Scored by pycocotools alone against the file as it is, it gives the printed AP."""
+    truth = annotations()
+    samples = predictions(truth)
+    for row in truth['annotations']:
+        row['category_id'] = 44
+    truth['categories'] = [dict(id=3, name='car'), dict(id=44, name='person')]
+    if as_text:
+        for row in [*truth['annotations'], *truth['images']]:
+            key = 'image_id' if 'image_id' in row else 'id'
+            row[key] = f'image {row[key]}'
+        for number, sample in enumerate(samples, 1):
+            sample['img_id'] = number
+    path, prefix = tmp_path / 'truth.json', str(tmp_path / 'out' / 'mine')
+    path.write_text(json.dumps(truth))
+    printed = evaluate(PoseCocoMetric(str(path), outfile_prefix=prefix), samples)
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO(str(path))
+        scored = COCOeval(coco, coco.loadRes(f'{prefix}.keypoints.json'), 'keypoints')
+        scored.params.kpt_oks_sigmas = SIGMAS
+        scored.params.catIds = [44]
+        scored.evaluate()
+        scored.accumulate()
+        scored.summarize()
+    assert scored.stats[0] == pytest.approx(printed['AP'], abs=1e-9) and printed['AP'] > 0.1
 
 
 def pck_sample(points, scores, boxes, objects):

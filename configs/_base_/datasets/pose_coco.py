@@ -1,7 +1,7 @@
 # COCO key points with the "mosaic" augmentation of N and S (reference.md 10.3).
 data_mode = 'bottomup'  # read by MMPoseInferencer
 data_root = 'data/coco/'
-dataset_type = 'CocoDataset'
+dataset_type = 'mmyolonas.CheckedPoseDataset'
 input_size = (640, 640)  # width, height
 pad_val = 127
 

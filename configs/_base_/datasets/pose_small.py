@@ -37,7 +37,7 @@ train_dataloader = dict(
     drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
-        type='CocoDataset',
+        type='mmyolonas.CheckedPoseDataset',
         data_mode=data_mode,
         # Not a test: it is how mmpose keeps images without objects.
         test_mode=True))
@@ -45,5 +45,5 @@ val_dataloader = dict(
     batch_size=8,
     num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
-    dataset=dict(type='CocoDataset', data_mode=data_mode, test_mode=True))
+    dataset=dict(type='mmyolonas.CheckedPoseDataset', data_mode=data_mode, test_mode=True))
 test_dataloader = val_dataloader

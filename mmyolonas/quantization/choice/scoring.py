@@ -13,7 +13,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import Tensor, nn
 
-from mmyolonas.evaluation.ground_truth import complete_annotations
+from mmyolonas.evaluation.ground_truth import complete_annotations, max_detections
 from mmyolonas.models.utils import select_candidates
 from mmyolonas.quantization.ranges.images import Sample
 from mmyolonas.utils import UserError, track
@@ -172,7 +172,8 @@ class Scorer:
             evaluation.params.catIds = self.cat_ids
             if self.is_pose and self.sigmas is not None:
                 evaluation.params.kpt_oks_sigmas = np.asarray(self.sigmas)
-            evaluation.params.maxDets = [20] if self.is_pose else [1, 10, 100]
+            evaluation.params.maxDets = [20] if self.is_pose else [
+                1, 10, max_detections(self.coco.dataset.get('annotations', []))]
             evaluation.evaluate()
             evaluation.accumulate()
         precision = evaluation.eval['precision'][:, :, :, 0, -1]
