@@ -12,7 +12,8 @@ PACKAGES = ('apis', 'export', 'runtime', 'deploy', 'quantization')
 #: Page of the components, its title, and the folders of ``mmyolonas`` they are in.
 COMPONENTS = (
     ('models', 'Models', ('models/detectors', 'models/backbones', 'models/necks',
-                          'models/dense_heads', 'models/pose_heads', 'models/layers')),
+                          'models/dense_heads', 'models/pose_heads', 'models/layers',
+                          'search')),
     ('losses', 'Losses and assignment', ('models/losses', 'models/task_modules')),
     ('data', 'Data sets and transforms', ('datasets',)),
     ('engine', 'Hooks, optimisers, wrappers', ('engine', 'quantization')),
