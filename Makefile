@@ -114,7 +114,7 @@ lint: env  ## Style, and the floors of the house (pyproject.toml)
 docs: env  ## The documentation site, in site/index.html; a broken link stops it
 	@$(VENV)/bin/python -c 'import mkdocs, mkdocstrings' 2>/dev/null || \
 	  { echo "the site needs mkdocs-material and mkdocstrings, and these Python 3.11 (requirements/docs.in)" >&2; exit 1; }
-	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict 2>&1 | { grep -v ^INFO || true; }
 	@echo "Done: site/index.html"
 
 doctor: env  ## What is installed, repaired and missing

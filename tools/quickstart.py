@@ -1,6 +1,6 @@
 """The whole road on generated data: sample images, training, evaluation, pictures.
 
-About twelve minutes on two CPU cores. Each stage is timed and is not repeated when
+About ten minutes on two CPU cores. Each stage is timed and is not repeated when
 the tool is called again; an interrupted training continues where it was. A
 table with the results is printed and written to summary.md in the work folder.
 """

@@ -5,14 +5,15 @@ them; the registered components get a page for each kind.
 """
 import ast
 from pathlib import Path
-from typing import Dict, Iterator, List, Tuple
+from typing import Dict, Iterator, List, Set, Tuple
 
 #: Packages with a list of public names, in the order of the navigation.
 PACKAGES = ('apis', 'export', 'runtime', 'deploy', 'quantization')
 #: Page of the components, its title, and the folders of ``mmyolonas`` they are in.
 COMPONENTS = (
     ('models', 'Models', ('models/detectors', 'models/backbones', 'models/necks',
-                          'models/dense_heads', 'models/pose_heads', 'models/layers')),
+                          'models/dense_heads', 'models/pose_heads', 'models/layers',
+                          'search')),
     ('losses', 'Losses and assignment', ('models/losses', 'models/task_modules')),
     ('data', 'Data sets and transforms', ('datasets',)),
     ('engine', 'Hooks, optimisers, wrappers', ('engine', 'quantization')),
@@ -62,13 +63,16 @@ def registered(root: Path, folder: str) -> Iterator[Tuple[str, str]]:
 
 def api_pages(root: Path) -> Dict[str, str]:
     """Return the Markdown of each page of the API reference by its place in the site."""
-    pages = {}
-    for package in PACKAGES:
+    pages: Dict[str, str] = {}
+    seen: Set[str] = set()  # a name of two packages: references lead to the later, its home
+    for package in reversed(PACKAGES):
         text = ast.get_docstring(
             ast.parse((root / 'mmyolonas' / package / '__init__.py').read_text(encoding='utf-8')))
         parts = [f'# mmyolonas.{package}', text or '']
-        parts += [_entry(f'mmyolonas.{package}.{name}', path)
-                  for name, path in public_names(root, package).items()]
+        names = public_names(root, package)
+        parts += [_entry(f'mmyolonas.{package}.{name}', path, path in seen)
+                  for name, path in names.items()]
+        seen.update(names.values())
         pages[f'api/{package}.md'] = '\n\n'.join(parts) + '\n'
     for page, title, folders in COMPONENTS:
         parts = [f'# {title}', "In a config: `type='mmyolonas.NAME'`, with "
@@ -80,7 +84,9 @@ def api_pages(root: Path) -> Dict[str, str]:
     return pages
 
 
-def _entry(heading: str, path: str) -> str:
+def _entry(heading: str, path: str, again: bool = False) -> str:
     lines: List[str] = [f'::: {path}', '    options:', f'      heading: {heading}',
                         f'      toc_label: {heading.rsplit(".", 1)[1]}', '      heading_level: 2']
+    if again:
+        lines.append('      skip_local_inventory: true')
     return '\n'.join(lines)
