@@ -7,10 +7,13 @@ qat        take ranges and weights of a quantisation-aware training
 
 Writes to the work folder: float.onnx, ranges.json, int8.onnx, with selective
 also selective.onnx, selective.plan.json, sensitivity.json, latency.json, and
-report.json with charts. The files end with the boxes and scores of all priors; put
-suppression behind them with
+report.json with charts. Each 8-bit file is run in its runtime and compared with the
+fake-quantised network; the tool says when it is another. The files end with the boxes
+and scores of all priors; put suppression behind them with
   python tools/deploy.py DEPLOY_CONFIG CONFIG CHECKPOINT IMAGE --onnx int8.onnx
 """
+import copy
+import itertools
 import os
 import time
 
@@ -19,6 +22,9 @@ from mmyolonas.utils.cli import add_config_options, new_parser, run_main
 from mmyolonas.utils.configs import load_config
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.outputs import check_folder
+
+#: Images that a written file is compared on.
+CHECK_IMAGES = 4
 
 EXAMPLES = '''examples:
   python tools/quantize.py configs/yolonas/yolonas_s_bccd.py yolonas_s_bccd.pth
@@ -87,7 +93,8 @@ def find_ranges(args, cfg, model, fused):
         return RangeTable.load(args.ranges)
     images = (sample.inputs for sample in load_samples(
         cfg, model, args.calib_split, args.calib_images))
-    return calibrate(quantise_model(fused), images, args.calib_images, args.calib_method)
+    quantised = quantise_model(copy.deepcopy(fused))
+    return calibrate(quantised, images, args.calib_images, args.calib_method)
 
 
 def export_float(args, cfg, fused, size) -> str:
@@ -120,6 +127,17 @@ def make_judge(args, cfg, model):
     return make_scorer(cfg, model, args.analysis_split, args.analysis_images)
 
 
+def make_reference(cfg, model, fused, table, size):
+    """Return what the written files are compared with, on the first test images."""
+    from torch.nn.functional import interpolate
+
+    from mmyolonas.quantization.agreement import FakeQuantised
+    from mmyolonas.quantization.ranges.images import load_samples
+    images = [interpolate(sample.inputs, size, mode='bilinear').numpy()
+              for sample in itertools.islice(load_samples(cfg, model, 'test'), CHECK_IMAGES)]
+    return FakeQuantised(fused, table, images)
+
+
 def prepare(args, cfg):
     """Return the workflow of a checkpoint: exported, calibrated, with its scorer."""
     from mmyolonas.quantization.ranges.images import load_samples
@@ -141,7 +159,8 @@ def prepare(args, cfg):
     seconds = time.monotonic() - start
     workflow = Workflow(float_onnx, table, args.runtime, args.work_dir,
                         make_scorer(cfg, model, 'test', args.score_images), args.threads,
-                        args.headroom, make_judge(args, cfg, model))
+                        args.headroom, make_judge(args, cfg, model),
+                        make_reference(cfg, model, fused, table, size))
     workflow.report.seconds['calibration'] = seconds
     return workflow
 
@@ -181,6 +200,9 @@ def main() -> None:
         plot_report(asdict(workflow.report), os.path.join(args.work_dir, 'report.png'))
     print('\n'.join(workflow.report.lines()))
     print(f'written to {args.work_dir}')
+    for name, found in workflow.report.agreement.items():
+        if not found.agrees:
+            print(found.text(os.path.join(args.work_dir, f'{name}.onnx')))
 
 
 if __name__ == '__main__':

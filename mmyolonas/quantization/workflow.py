@@ -6,6 +6,7 @@ from typing import Dict, List, Optional, Tuple
 
 import numpy as np
 
+from mmyolonas.quantization.agreement import Agreement, FakeQuantised
 from mmyolonas.quantization.choice.latency import LatencyTable, find_boundaries, measure_latency
 from mmyolonas.quantization.choice.plan import Plan, PlanEntry, full_plan
 from mmyolonas.quantization.choice.problem import Choice, ChoiceProblem
@@ -56,12 +57,15 @@ class Report:
         frontier (list[Choice]): Plans, as predicted.
         seconds (dict[str, float]): Time of each step.
         settings (dict): Calibration, images, threads.
+        agreement (dict[str, Agreement]): Of each checked file with the
+            fake-quantised network.
     """
     runtime: str
     rows: List[Row] = field(default_factory=list)
     frontier: List[Choice] = field(default_factory=list)
     seconds: Dict[str, float] = field(default_factory=dict)
     settings: Dict[str, object] = field(default_factory=dict)
+    agreement: Dict[str, Agreement] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write the report as JSON, atomically."""
@@ -103,17 +107,21 @@ class Workflow:
             ``scorer``.
         num_threads (int): Threads of the runtime. Defaults to 2.
         headroom (bool): See :func:`mmyolonas.quantization.insert_qdq`.
+        reference (FakeQuantised, optional): What every 8-bit file is compared with, as
+            its runtime runs it; None checks nothing.
     """
 
     def __init__(self, float_onnx: str, table: RangeTable, runtime: str, work_dir: str,
                  scorer: Optional[Scorer] = None, num_threads: int = 2,
-                 headroom: bool = False, judge: Optional[Scorer] = None) -> None:
+                 headroom: bool = False, judge: Optional[Scorer] = None,
+                 reference: Optional[FakeQuantised] = None) -> None:
         self.float_onnx = str(float_onnx)
         self.runtime = runtime
         self.work_dir = Path(work_dir)
         self.scorer = scorer
         self.judge = judge or scorer
         self.headroom = headroom
+        self.reference = reference
         # files for TensorRT are scored here too: they are the same numbers
         self.runner = runtime if runtime in ONNX_BACKENDS else 'onnxruntime'
         self.variants = Variants(self.float_onnx, table, self.runner, num_threads, headroom)
@@ -126,12 +134,17 @@ class Workflow:
 
     # ------------------------------------------------------------- files
     def write(self, plan: Plan, name: str) -> str:
-        """Write the file and the plan ``name``; return the file's path."""
+        """Write the file and the plan ``name``, check the file; return its path."""
         path = self.work_dir / f'{name}.onnx'
-        model = insert_qdq(self.variants.model, self.table, self.runtime,
-                           plan.selection(self.variants.flow), self.headroom)
+        selection = plan.selection(self.variants.flow)
+        model = insert_qdq(self.variants.model, self.table, self.runtime, selection,
+                           self.headroom)
         write_onnx(path, model)
         plan.save(self.work_dir / f'{name}.plan.json')
+        if self.reference is not None and selection.layers:
+            self.report.agreement[name] = found = self.reference.compare(
+                str(path), self.runtime, selection, self.variants.num_threads)
+            print(found.text(str(path)))
         return str(path)
 
     def score(self, names: List[str], label: str, judged: bool = False) -> Optional[Score]:

@@ -8,8 +8,8 @@ import onnx
 from mmyolonas.quantization.choice.plan import selection_of
 from mmyolonas.quantization.graph.dataflow import Dataflow, analyse
 from mmyolonas.quantization.graph.groups import Group, find_groups
-from mmyolonas.quantization.graph.qdq import insert_qdq
 from mmyolonas.quantization.graph.onnx_graph import OnnxGraph, check_float
+from mmyolonas.quantization.graph.qdq import insert_qdq
 from mmyolonas.quantization.table import RangeTable
 from mmyolonas.runtime.base import Session
 from mmyolonas.runtime.factory import open_session
