@@ -10,14 +10,11 @@ from mmyolonas.utils.stages import last_metrics, run_tool
 _SHOWN = r'Epoch\(val\).*|Iter\(val\).*|resumed.*'
 
 
-def drawn_images(settings: Settings, count: int, held_out: int, size: Optional[int] = None) -> Path:
+def drawn_images(settings: Settings, count: int, held_out: int, size: int = 320) -> Path:
     """Return a folder of drawn images in COCO's layout; they are drawn if it is not there."""
     from mmyolonas.datasets.samples.sample_data import generate_detection_samples
-    folder = settings.folder() / f'drawn_{count}_{held_out}_{size or "default"}'
-    if not (folder / 'complete').exists():
-        options = dict(size=(size, size)) if size else {}
-        generate_detection_samples(str(folder), count, held_out, **options)
-        (folder / 'complete').touch()
+    folder = settings.folder() / f'drawn_{count}_{held_out}_{size}'
+    generate_detection_samples(str(folder), count, held_out, size)
     return folder
 
 
