@@ -1,14 +1,16 @@
 """The first steps of a search: times of operators, short trainings, worth of the rungs."""
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from mmyolonas.search.accuracy.evaluation import Predictor, structure
+from mmyolonas.search.accuracy.inherited import Inherited
 from mmyolonas.search.accuracy.rungs import Ladder, ScoreKeeper, judge, kendall
 from mmyolonas.search.accuracy.scores import SCORES
 from mmyolonas.search.accuracy.short_training import ShortTrainings, Training
+from mmyolonas.search.accuracy.supernet_training import finished
 from mmyolonas.search.accuracy.surrogate import Surrogate
 from mmyolonas.search.latency.operator_measurement import measure_table
 from mmyolonas.search.latency.operator_table import OperatorTable
@@ -138,6 +140,27 @@ def climb(project: Project, scores: Optional[Sequence[str]] = None) -> Ladder:
     write_text(project.path('rungs.md'), rungs_text(ladder))
     plot_rungs(ladder.rungs, project.path('rungs.png'), ladder.trainings)
     return ladder
+
+
+def accuracy_source(project: Project,
+                    scores: Optional[Sequence[str]] = None) -> Union[Predictor, Inherited]:
+    """Return what a search takes accuracy from: a trained supernet, else the best predictor.
+
+    Says so in one line where it is not known to carry information.
+    """
+    folder = project.path('supernet')
+    if finished(folder) is not None:
+        print('accuracy: with weights inherited from the supernet; to check how it ranks '
+              'architectures here, train some alone: tools/search.py train', flush=True)
+        return Inherited(project.recipe, project.space, folder, project.path('inherited.jsonl'))
+    ladder = climb(project, scores)
+    used = next(rung for rung in ladder.rungs if rung.kind == 'model' and rung.used)
+    if used.low <= 0:
+        print(f'warning: the predictor of accuracy carries no information that {ladder.trainings} '
+              f'trainings could show (tau {used.tau:+.2f}, 95 % {used.low:+.2f} to '
+              f'{used.high:+.2f}): the search is as good as by latency alone. Train a supernet '
+              '(tools/search.py supernet), or more architectures (train --count).', flush=True)
+    return ladder.predictor
 
 
 def mean_accuracy(trainings: Sequence[Training]) -> Dict[str, Training]:

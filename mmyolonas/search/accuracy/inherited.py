@@ -16,7 +16,7 @@ from mmyolonas.search.accuracy.supernet_training import load_supernet
 from mmyolonas.search.space.encoding import Genome
 from mmyolonas.search.space.space import Space, genome_key
 from mmyolonas.utils.building import switch_to_deploy
-from mmyolonas.utils.files import PathLike, file_digest
+from mmyolonas.utils.files import PathLike, atomic_path, file_digest
 from mmyolonas.utils.shared_records import SharedRecords
 
 #: Training images whose statistics an architecture's norms get, and ranges its tensors.
@@ -79,6 +79,15 @@ class Inherited:
         parts = ('bbox_head', 'head') if self.supernet.frozen_trunk else (
             'backbone', 'neck', 'bbox_head', 'head')
         return recalibrate(model, self._batches(genome), parts)
+
+    def save(self, genome: Genome, path: PathLike) -> None:
+        """Write the checkpoint of an architecture, its norms recalibrated; atomic."""
+        from mmyolonas.quantization.ranges.images import build_dataset
+        classes = build_dataset(self._config(genome['input_size']), 'train').metainfo
+        meta = dict(classes=tuple(classes.get('classes') or ()))
+        with atomic_path(path) as temporary:
+            torch.save(dict(state_dict=self.inherit(genome).state_dict(),
+                            meta=dict(dataset_meta=meta)), str(temporary))
 
     def score(self, genome: Genome, half: str = 'select') -> float:
         """Return points of AP on a half of the validation images, from the file if there."""
