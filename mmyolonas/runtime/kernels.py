@@ -18,7 +18,7 @@ class Kernel:
 
     Args:
         name (str): The runtime's name for it.
-        ms (float): Shortest time in milliseconds; 0 if it was not executed.
+        ms (float): Median time in milliseconds; 0 if it was not executed.
         kind (str): Type of the node the runtime made.
         nodes (list[str]): Nodes and tensors of the file it stands for, as far as
             the runtime tells.
@@ -35,8 +35,7 @@ def profile_kernels(path: str, image: np.ndarray, runtime: str, num_threads: int
                     repeats: int = 20) -> List[Kernel]:
     """Return the kernels of an ONNX file.
 
-    The shortest of ``repeats`` runs counts for each: what else runs on the machine
-    can only add.
+    The median of ``repeats`` runs counts for each, as users see it.
 
     Args:
         path (str): ONNX file.
@@ -85,7 +84,7 @@ def _profile_onnxruntime(path: str, image: np.ndarray, num_threads: int,
         if name not in known:  # nodes without a name are called by type and place
             known[name] = Kernel(name, 0., name.rpartition('_')[0], [name])
             kernels.append(known[name])
-        known[name].ms = min(values[1:] or values)
+        known[name].ms = float(np.median(values[1:] or values))
     return kernels
 
 
@@ -96,13 +95,14 @@ def _profile_openvino(path: str, image: np.ndarray, num_threads: int,
         'PERFORMANCE_HINT': 'LATENCY', 'INFERENCE_NUM_THREADS': num_threads,
         'INFERENCE_PRECISION_HINT': 'f32', 'PERF_COUNT': True})
     request = compiled.create_infer_request()
-    times: Dict[str, float] = {}
+    runs: Dict[str, List[float]] = defaultdict(list)
     for step in track(range(repeats), 'profile'):
         request.infer([image])
         for info in request.profiling_info:
             value = info.real_time.total_seconds() * 1e3
             if step and value:
-                times[info.node_name] = min(value, times.get(info.node_name, value))
+                runs[info.node_name].append(value)
+    times = {name: float(np.median(values)) for name, values in runs.items()}
     kernels = []
     for node in compiled.get_runtime_model().get_ordered_ops():
         info = node.get_rt_info()
