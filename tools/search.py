@@ -21,10 +21,11 @@ docs/en/search.md for the method and its limits.
 """
 import argparse
 from pathlib import Path
-from typing import List, Optional
+from typing import List
 
 import numpy as np
 
+from mmyolonas.search.options import add_project, add_target, values_of
 from mmyolonas.utils import arguments
 from mmyolonas.utils.cli import new_parser, run_main
 from mmyolonas.utils.errors import UserError
@@ -57,9 +58,9 @@ def parse_args() -> argparse.Namespace:
                        ('verify', 'train and time what was found'), ('report', 'one page'),
                        ('run', 'all steps')):
         command = commands.add_parser(name, help=text)
-        _add_project(command)
+        add_project(command)
         if name not in ('supernet', 'train', 'rungs'):
-            _add_target(command)
+            add_target(command)
         if name in ('train', 'verify', 'run'):
             command.add_argument('--limit', type=arguments.natural,
                                  help='most trainings of this call; the rest '
@@ -74,42 +75,6 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _add_project(parser: argparse.ArgumentParser) -> None:
-    from mmengine.config import DictAction
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/search'),
-                        help='folder of the search (default: work_dirs/search)')
-    group = parser.add_argument_group('what the search is about (first call; kept in the folder)')
-    group.add_argument('--recipe', metavar='CONFIG', help='config of the short trainings')
-    group.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                       help='settings of the recipe to override')
-    group.add_argument('--input-sizes', nargs='+', type=arguments.side, metavar='PIXELS',
-                       help='sides of the network input that may be chosen (default: 320 416 '
-                       '512 640)')
-    group.add_argument('--max-size', type=arguments.positive,
-                       help='FLOPs up to which architectures are '
-                       'trained, in multiples of published S (poses: N) (default: 3)')
-    group.add_argument('--fix', nargs='+', action=DictAction, metavar='GENE=VALUE',
-                       help="leave only these values of a choice (names: tools/search.py space; "
-                       "'*.attention=False' for all alike)")
-    group.add_argument('--max-arch', metavar='NAME', help='leave out widths and depths beyond '
-                       'those of this published model')
-    group.add_argument('--head-only', metavar='NAME', help='keep backbone and neck of this '
-                       'published model, frozen, and search the head; the recipe needs load_from')
-    group.add_argument('--sample-seed', type=arguments.seed,
-                       help='seed of the trained architectures '
-                       '(default: 0)')
-
-
-def _add_target(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group('target')
-    group.add_argument('--target', default='onnxruntime', metavar='RUNTIME',
-                       help='onnxruntime, openvino or tensorrt (default: onnxruntime)')
-    group.add_argument('--precision', default='int8', choices=['fp32', 'fp16', 'int8'],
-                       help='default: int8')
-    group.add_argument('--threads', type=arguments.positive_int, default=1, help='default: 1')
-    group.add_argument('--table', help='table of operator latencies (default: that of the folder)')
-
-
 def _add_latency(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--networks', type=arguments.positive_int, default=60, metavar='N',
                         help='random '
@@ -119,8 +84,8 @@ def _add_latency(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_supernet(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--length', type=arguments.positive, default=1., help="supernet: epochs in multiples of "
-                        "the recipe's (default: 1)")
+    parser.add_argument('--length', type=arguments.positive, default=1.,
+                        help="supernet: epochs in multiples of the recipe's (default: 1)")
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
                         help='supernet: for several processes (torchrun)')
 
@@ -200,12 +165,6 @@ def space_command(args: argparse.Namespace) -> None:
         print(f'{name}: {describe(genome)}')
         if args.write:
             write_text(args.write / f'{name}.py', model_config_text(genome, space))
-
-
-def values_of(fix: Optional[dict]) -> Optional[dict]:
-    """Return what ``--fix`` leaves, as text: several values are a list by now."""
-    return fix and {name: ','.join(map(str, value)) if isinstance(value, (list, tuple))
-                    else str(value) for name, value in fix.items()}
 
 
 def open_project(args: argparse.Namespace):
