@@ -87,7 +87,7 @@ def exported(args: argparse.Namespace, name: str, architecture: dict):
 
 def whole_times(args: argparse.Namespace, networks: Dict[str, dict],
                 precisions: List[str]) -> Dict[str, dict]:
-    """Return the shortest run of each pass in milliseconds, by name and precision."""
+    """Return the median run of each pass in milliseconds, by name and precision."""
     names = list(networks)
     chunks = [names[start:start + CHUNK] for start in range(0, len(names), CHUNK)]
     header = {key: str(value) for key, value in vars(args).items()
@@ -103,7 +103,7 @@ def whole_times(args: argparse.Namespace, networks: Dict[str, dict],
                 journal.write(dict(part=part, found=lines[part]))
             for name, times in lines[part].items():
                 for precision, values in times.items():
-                    found.setdefault(name, {}).setdefault(precision, []).append(min(values))
+                    found.setdefault(name, {}).setdefault(precision, []).append(float(np.median(values)))
     return found
 
 
@@ -142,7 +142,7 @@ def report(args: argparse.Namespace, table, networks: Dict[str, dict], times: Di
     macs = np.array([sum(op.macs for op in found) for found in lists], float)
     rows = {}
     fitted = [record for record in table.networks if record.precision == precision]
-    ratio = np.array([sum(op.macs for op in table.network(record)) / record.best
+    ratio = np.array([sum(op.macs for op in table.network(record)) / record.median
                       for record in fitted])
     predictions = {'operators': table.predict_many(lists, precision),
                    'multiplications': macs * (1 / ratio).mean()}

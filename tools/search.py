@@ -2,11 +2,15 @@
 
 space    count the space; print or write random or published architectures of it
 latency  measure the operators of random architectures on the target: a table file
-train    short trainings of random and published architectures by one recipe
+supernet train one network that holds the weights of every architecture: one training on
+         your data, then a model for every latency
+train    short trainings of random and published architectures by one recipe, to check
+         what tells architectures apart
 rungs    rank correlation of every training-free score, of size and FLOPs and of the
          surrogate with those trainings; what does not beat size and FLOPs is not used
-search   NSGA-II over predicted accuracy and latency, and random search at the same
-         budget, several seeds; configs of the chosen models
+search   NSGA-II over accuracy with inherited weights (without a supernet: predicted) and
+         latency, and random search at the same budget, several seeds; config and, from a
+         supernet, checkpoint of the chosen models
 verify   train points of the frontier and time them on the target
 report   one page from what is there
 run      all of it, in order
@@ -21,6 +25,7 @@ from typing import List
 
 import numpy as np
 
+from mmyolonas.search.options import add_project, add_target, values_of
 from mmyolonas.utils import arguments
 from mmyolonas.utils.cli import new_parser, run_main
 from mmyolonas.utils.errors import UserError
@@ -47,14 +52,15 @@ def parse_args() -> argparse.Namespace:
     space.add_argument('--seed', type=arguments.seed, default=0)
     space.add_argument('--write', type=Path, metavar='DIR', help='write them as model configs '
                        'for tools/finetune.py --model')
-    for name, text in (('latency', 'measure operators'), ('train', 'short trainings'),
+    for name, text in (('latency', 'measure operators'), ('supernet', 'one training for all'),
+                       ('train', 'short trainings'),
                        ('rungs', 'worth of scores and surrogate'), ('search', 'NSGA-II'),
                        ('verify', 'train and time what was found'), ('report', 'one page'),
                        ('run', 'all steps')):
         command = commands.add_parser(name, help=text)
-        _add_project(command)
-        if name not in ('train', 'rungs'):
-            _add_target(command)
+        add_project(command)
+        if name not in ('supernet', 'train', 'rungs'):
+            add_target(command)
         if name in ('train', 'verify', 'run'):
             command.add_argument('--limit', type=arguments.natural,
                                  help='most trainings of this call; the rest '
@@ -69,41 +75,19 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _add_project(parser: argparse.ArgumentParser) -> None:
-    from mmengine.config import DictAction
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/search'),
-                        help='folder of the search (default: work_dirs/search)')
-    group = parser.add_argument_group('what the search is about (first call; kept in the folder)')
-    group.add_argument('--recipe', metavar='CONFIG', help='config of the short trainings')
-    group.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                       help='settings of the recipe to override')
-    group.add_argument('--input-sizes', nargs='+', type=arguments.side, metavar='PIXELS',
-                       help='sides of the network input that may be chosen (default: 320 416 '
-                       '512 640)')
-    group.add_argument('--max-size', type=arguments.positive,
-                       help='FLOPs up to which architectures are '
-                       'trained, in multiples of published S (poses: N) (default: 3)')
-    group.add_argument('--sample-seed', type=arguments.seed,
-                       help='seed of the trained architectures '
-                       '(default: 0)')
-
-
-def _add_target(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group('target')
-    group.add_argument('--target', default='onnxruntime', metavar='RUNTIME',
-                       help='onnxruntime, openvino or tensorrt (default: onnxruntime)')
-    group.add_argument('--precision', default='int8', choices=['fp32', 'fp16', 'int8'],
-                       help='default: int8')
-    group.add_argument('--threads', type=arguments.positive_int, default=1, help='default: 1')
-    group.add_argument('--table', help='table of operator latencies (default: that of the folder)')
-
-
 def _add_latency(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--networks', type=arguments.positive_int, default=60, metavar='N',
                         help='random '
                         'architectures to be measured beside the published ones (default: 60)')
     parser.add_argument('--precisions', nargs='+', metavar='P', help='default: --precision and '
                         'what the target has besides')
+
+
+def _add_supernet(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--length', type=arguments.positive, default=1.,
+                        help="supernet: epochs in multiples of the recipe's (default: 1)")
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
+                        help='supernet: for several processes (torchrun)')
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
@@ -156,8 +140,8 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
                         help='timed runs (default: 50)')
 
 
-STEPS = dict(latency=_add_latency, train=_add_train, rungs=_add_rungs, search=_add_search,
-             verify=_add_verify)
+STEPS = dict(latency=_add_latency, supernet=_add_supernet, train=_add_train, rungs=_add_rungs,
+             search=_add_search, verify=_add_verify)
 
 
 # ------------------------------------------------------------------------ commands
@@ -190,7 +174,8 @@ def open_project(args: argparse.Namespace):
     check_folder(args.work_dir)
     project = Project.open(args.work_dir, recipe=args.recipe, cfg_options=args.cfg_options,
                            input_sizes=args.input_sizes, max_size=args.max_size,
-                           seed=args.sample_seed)
+                           seed=args.sample_seed, fix=values_of(args.fix), max_arch=args.max_arch,
+                           trunk=args.head_only)
     if not hasattr(args, 'target'):
         return project, None
     from mmyolonas.search.latency.operator_timing import TARGETS
@@ -213,6 +198,14 @@ def latency_command(args: argparse.Namespace) -> None:
             print(f'{precision}: Spearman {found.spearman:.3f}, mean error '
                   f'{100 * found.error:.1f} % (cross-validated)')
     print(table_path(project, target))
+
+
+def supernet_command(args: argparse.Namespace) -> None:
+    """Train the supernet."""
+    from mmyolonas.search.accuracy.supernet_training import train_supernet
+    project, _ = open_project(args)
+    print(train_supernet(project.recipe, project.space, project.path('supernet'),
+                         project.settings.seed, args.length, args.launcher))
 
 
 def train_command(args: argparse.Namespace) -> bool:
@@ -243,20 +236,21 @@ def rungs_command(args: argparse.Namespace) -> None:
 
 def search_command(args: argparse.Namespace):
     """Search; return the result."""
-    from mmyolonas.search.preparation import climb
+    from mmyolonas.search.preparation import accuracy_source
     from mmyolonas.search.report.comparison import SearchPlan, search
     from mmyolonas.search.report.handover import hand_over
     project, target = open_project(args)
-    ladder = climb(project, args.scores)
+    source = accuracy_source(project, args.scores)
     names = ('accuracy', 'latency', 'memory')[:3 if args.memory else 2]
     plan = SearchPlan(args.budget, args.seeds, args.samplers, args.population, names, args.max_ms,
                       args.storage, args.name)
-    result = search(project, target, plan, ladder.predictor, len(project.trainings()))
+    result = search(project, target, plan, source, len(project.trainings()))
     for sampler, rows in result.curves.items():
         last = rows[:, -1]
         print(f'{sampler}: hypervolume {last.mean():.3f}, each {np.round(last, 3).tolist()}')
     base = args.base or project.settings.recipe
-    for name, path in hand_over(project, target, result, base, args.target_ms).items():
+    for name, path in hand_over(project, target, result, base, args.target_ms,
+                                source).items():
         print(f'{name}: {path}')
     return result
 
@@ -318,9 +312,9 @@ def run_command(args: argparse.Namespace) -> None:
     report_command(args)
 
 
-COMMANDS = dict(space=space_command, latency=latency_command, train=train_command,
-                rungs=rungs_command, search=search_command, verify=verify_command,
-                report=report_command, run=run_command)
+COMMANDS = dict(space=space_command, latency=latency_command, supernet=supernet_command,
+                train=train_command, rungs=rungs_command, search=search_command,
+                verify=verify_command, report=report_command, run=run_command)
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ class Kernel:
 
     Args:
         name (str): The runtime's name for it.
-        ms (float): Shortest time in milliseconds; 0 if it was not executed.
+        ms (float): Median time in milliseconds; 0 if it was not executed.
         kind (str): Type of the node the runtime made.
         nodes (list[str]): Nodes and tensors of the file it stands for, as far as
             the runtime tells.
@@ -37,8 +37,7 @@ def profile_kernels(path: str, image: np.ndarray, runtime: str, num_threads: int
                     repeats: int = 20) -> List[Kernel]:
     """Return the kernels of an ONNX file.
 
-    The shortest of ``repeats`` runs counts for each: what else runs on the machine
-    can only add.
+    The median of ``repeats`` runs counts for each, as users see it.
 
     Args:
         path (str): ONNX file.
@@ -83,19 +82,20 @@ def _profile_onnxruntime(path: str, image: np.ndarray, num_threads: int,
         if name not in known:  # nodes without a name are called by type and place
             known[name] = Kernel(name, 0., name.rpartition('_')[0], [name])
             kernels.append(known[name])
-        known[name].ms = min(values[1:] or values)
+        known[name].ms = float(np.median(values[1:] or values))
     return kernels
 
 
 def _profile_openvino(path: str, image: np.ndarray, num_threads: int,
                       repeats: int) -> List[Kernel]:
     session = OpenVINOSession(path, num_threads=num_threads, settings={'PERF_COUNT': True})
-    times: Dict[str, float] = {}
+    runs: Dict[str, List[float]] = defaultdict(list)
     for step in track(range(repeats), 'profile'):
         session(image)
         for name, value in session.node_times().items():
             if step and value:
-                times[name] = min(value, times.get(name, value))
+                runs[name].append(value)
+    times = {name: float(np.median(values)) for name, values in runs.items()}
     kernels = []
     for node in session.nodes():
         info = node.get_rt_info()

@@ -1,14 +1,25 @@
 """The first steps of a search: times of operators, short trainings, worth of the rungs."""
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from mmyolonas.search.accuracy.evaluation import Predictor, structure
-from mmyolonas.search.accuracy.rungs import Ladder, ScoreKeeper, judge, kendall
+from mmyolonas.search.accuracy.inherited import Inherited
+from mmyolonas.search.accuracy.rungs import (
+    MIN_TRAININGS,
+    Ladder,
+    Rung,
+    ScoreKeeper,
+    bootstrap_tau,
+    judge,
+    kendall,
+)
 from mmyolonas.search.accuracy.scores import SCORES
 from mmyolonas.search.accuracy.short_training import ShortTrainings, Training
+from mmyolonas.search.accuracy.supernet_training import finished
 from mmyolonas.search.accuracy.surrogate import Surrogate
 from mmyolonas.search.latency.operator_measurement import measure_table
 from mmyolonas.search.latency.operator_table import OperatorTable
@@ -19,6 +30,7 @@ from mmyolonas.search.space.encoding import Genome
 from mmyolonas.search.space.space import genome_key
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import write_json, write_text
+from mmyolonas.utils.progress import track
 
 
 @dataclass
@@ -127,6 +139,11 @@ def climb(project: Project, scores: Optional[Sequence[str]] = None) -> Ladder:
     ladder = judge(project.space, [t.genome for t in random.values()],
                    [100 * t.ap for t in random.values()], classes, found)
     ladder.noise = _seed_tau(project.trainings('random'))
+    if finished(project.path('supernet')) is not None:
+        rung = inherited_rung(project, Inherited(
+            project.recipe, project.space, project.path('supernet'),
+            project.path('inherited.jsonl')))
+        ladder.rungs += [rung] if rung is not None else []
     needed = [name for name in ladder.predictor.names if name in wanted]
     if needed:
         found = keeper.compute([t.genome for t in trained.values()], needed)
@@ -138,6 +155,60 @@ def climb(project: Project, scores: Optional[Sequence[str]] = None) -> Ladder:
     write_text(project.path('rungs.md'), rungs_text(ladder))
     plot_rungs(ladder.rungs, project.path('rungs.png'), ladder.trainings)
     return ladder
+
+
+def inherited_rung(project: Project, source: Inherited) -> Optional[Rung]:
+    """Return how inherited AP ranks the random architectures that were trained alone.
+
+    Inherited AP is that of one half of the validation images, AP of the trainings (mean
+    over their seeds) that of the other. None with too few trainings.
+    """
+    trained: Dict[str, List[Training]] = {}
+    for training in project.trainings('random'):
+        if training.halves and project.space.contains(training.genome):
+            trained.setdefault(training.key, []).append(training)
+    if len(trained) < MIN_TRAININGS:
+        return None
+    start = time.process_time()
+    values = [source.score(group[0].genome)
+              for group in track(list(trained.values()), 'inherited accuracy')]
+    alone = [100 * float(np.mean([t.halves['report'] for t in group]))
+             for group in trained.values()]
+    seconds = (time.process_time() - start) / len(values)
+    return Rung('inherited', 'score', kendall(values, alone), *bootstrap_tau(values, alone),
+                seconds, used=True)
+
+
+def accuracy_source(project: Project,
+                    scores: Optional[Sequence[str]] = None) -> Union[Predictor, Inherited]:
+    """Return what a search takes accuracy from: a trained supernet, else the best predictor.
+
+    Says so in one line where it is not known to carry information.
+    """
+    folder = project.path('supernet')
+    if finished(folder) is not None:
+        source = Inherited(project.recipe, project.space, folder, project.path('inherited.jsonl'))
+        rung = inherited_rung(project, source)
+        if rung is None:
+            print('accuracy: with weights inherited from the supernet. How well that ranks '
+                  f'architectures here is not known; train {MIN_TRAININGS} or more alone to see: '
+                  'tools/search.py train', flush=True)
+        else:
+            print(f'accuracy: with inherited weights, tau {rung.tau:+.2f} (95 % {rung.low:+.2f} to '
+                  f'{rung.high:+.2f}) with trainings of their own', flush=True)
+            if rung.low <= 0:
+                print('warning: that interval contains zero: the ranking may carry no '
+                      'information. Train the supernet longer (supernet --length) or more '
+                      'architectures alone (train --count).', flush=True)
+        return source
+    ladder = climb(project, scores)
+    used = next(rung for rung in ladder.rungs if rung.kind == 'model' and rung.used)
+    if used.low <= 0:
+        print(f'warning: the predictor of accuracy carries no information that {ladder.trainings} '
+              f'trainings could show (tau {used.tau:+.2f}, 95 % {used.low:+.2f} to '
+              f'{used.high:+.2f}): the search is as good as by latency alone. Train a supernet '
+              '(tools/search.py supernet), or more architectures (train --count).', flush=True)
+    return ladder.predictor
 
 
 def mean_accuracy(trainings: Sequence[Training]) -> Dict[str, Training]:

@@ -1,7 +1,7 @@
 """What a search is told about an architecture without training it."""
 import math
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 import numpy as np
 
@@ -94,7 +94,7 @@ class Point:
 
     Args:
         genome (dict): The architecture.
-        accuracy (float): Predicted points of AP after a short training.
+        accuracy (float): Points of AP with inherited weights, or predicted ones.
         latency (float): Predicted milliseconds.
         memory (float): Megabytes, see :meth:`Structure.memory`.
         params (int): Weights.
@@ -125,6 +125,8 @@ class Evaluator:
         predictor (Predictor, optional): Of accuracy; None gives NaN.
         extra (Callable, optional): Takes a genome, returns scores by name that need
             weights, for a predictor that was given them.
+        measure (Callable, optional): Takes a genome, returns points of AP; in place of
+            the predictor. Not asked about architectures the search may not choose.
     """
     space: Space
     num_classes: int
@@ -132,6 +134,7 @@ class Evaluator:
     precision: str
     predictor: Optional[Predictor] = None
     extra: Any = None
+    measure: Optional[Callable[[Genome], float]] = None
     _known: Dict[str, Point] = field(default_factory=dict)
 
     def __call__(self, genome: Genome) -> Point:
@@ -144,7 +147,10 @@ class Evaluator:
     def _evaluate(self, genome: Genome) -> Point:
         found = structure(self.space, genome, self.num_classes)
         accuracy = math.nan
-        if self.predictor is not None:
+        if self.measure is not None:
+            if self.space.contains(genome):
+                accuracy = self.measure(genome)
+        elif self.predictor is not None:
             numbers = found.numbers
             missing = [name for name in self.predictor.names if name not in numbers]
             if missing:

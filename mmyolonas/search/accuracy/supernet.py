@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
+from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -82,6 +83,8 @@ class Supernet(BaseModel):
         self.genes = {name: tuple(values) for name, values in genes.items()}
         self.seed, self.num_random, self.teach = seed, num_random, teach
         self.frozen_trunk = frozen_trunk
+        scope = DefaultScope.get_current_instance()
+        self._scope = scope.scope_name if scope is not None else None
         self._templates = _Templates()
         self._count = 0
         if frozen_trunk and any(len(values) > 1 for name, values in self.genes.items()
@@ -109,7 +112,7 @@ class Supernet(BaseModel):
         corners += [dict(self.largest(), **dict(zip(forms, values)))
                     for values in product(*(self.genes[name][::len(self.genes[name]) - 1]
                                             for name in forms))]
-        return [MODELS.build(self._config(genome)) for genome in corners]
+        return [self._build(genome) for genome in corners]
 
     def _hold(self, corners: Sequence[nn.Module]) -> None:
         """Take over the modules of the largest model and what the other forms have besides."""
@@ -126,6 +129,11 @@ class Supernet(BaseModel):
                 self.add_module(name, child)
                 if not (self.frozen_trunk and name in _TRUNK):
                     _drop_statistics(child)
+
+    def _build(self, genome: Genome) -> nn.Module:
+        """Return an architecture's ordinary model; names mean what they meant at first."""
+        with DefaultScope.overwrite_default_scope(self._scope):
+            return MODELS.build(self._config(genome))
 
     def _config(self, genome: Genome) -> dict:
         """Return the config of an architecture's model."""
@@ -154,7 +162,7 @@ class Supernet(BaseModel):
     def build(self, genome: Genome) -> nn.Module:
         """Return an ordinary model of an architecture with its slices, without statistics."""
         with torch.device(self._device()), without_weights():
-            model = MODELS.build(self._config(genome))
+            model = self._build(genome)
         for module in model.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.reset_running_stats()
@@ -166,7 +174,7 @@ class Supernet(BaseModel):
     def template(self, genome: Genome) -> nn.Module:
         """Return the model whose structure runs an architecture; its weights mean nothing."""
         with torch.device(self._device()), without_weights():
-            model = MODELS.build(self._config(genome))
+            model = self._build(genome)
         _drop_statistics(model)
         model.train()
         if self.frozen_trunk:

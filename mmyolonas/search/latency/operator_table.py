@@ -93,7 +93,7 @@ class OperatorTable:
         return sorted({record.precision for record in self.networks})
 
     def predict(self, operators: Network, precision: str = 'fp32') -> float:
-        """Return the latency of a network in milliseconds: its shortest run, undisturbed.
+        """Return the latency of a network in milliseconds: the median of its runs.
 
         Args:
             operators (Sequence[Operator]): Of :func:`mmyolonas.search.latency.operators.operators`.
@@ -163,8 +163,7 @@ class OperatorTable:
     def _whole_fit(self, records: Sequence[NetworkRecord], interpolate: bool) -> _Fit:
         """Fit operators, and the whole to sums of operators of networks left out."""
         fit = self._operators_fit(records, interpolate)
-        # what else runs on the machine can only add to the shortest run
-        measured = np.array([record.best for record in records])
+        measured = np.array([record.median for record in records])
         if len(records) < 2 * FOLDS:
             fit.whole = relative_nnls(
                 self._sums([self.network(r) for r in records], fit, ''), measured)

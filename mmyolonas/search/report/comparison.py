@@ -1,10 +1,11 @@
 """NSGA-II and random search over predicted accuracy and latency, several seeds of each."""
 from dataclasses import dataclass, field
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence, Union
 
 import numpy as np
 
 from mmyolonas.search.accuracy.evaluation import Evaluator, Point, Predictor, objectives
+from mmyolonas.search.accuracy.inherited import Inherited
 from mmyolonas.search.accuracy.rungs import ScoreKeeper
 from mmyolonas.search.preparation import Target, load_table, table_path
 from mmyolonas.search.project import Project
@@ -70,8 +71,11 @@ class SearchResult:
 
 
 def make_evaluator(project: Project, target: Target,
-                   predictor: Optional[Predictor] = None) -> Evaluator:
+                   predictor: Union[Predictor, Inherited, None] = None) -> Evaluator:
     """Return what gives architectures their points on a target."""
+    if isinstance(predictor, Inherited):
+        return Evaluator(project.space, project.recipe.num_classes, load_table(project, target),
+                         target.precision, measure=predictor.score)
     keeper = ScoreKeeper(project.space, project.recipe, project.path('scores.jsonl'))
 
     def extra(genome: Genome, names: Sequence[str]) -> Dict[str, float]:
@@ -82,16 +86,16 @@ def make_evaluator(project: Project, target: Target,
                      target.precision, predictor, extra)
 
 
-def search(project: Project, target: Target, plan: SearchPlan, predictor: Predictor,
-           trained: int) -> SearchResult:
+def search(project: Project, target: Target, plan: SearchPlan,
+           predictor: Union[Predictor, Inherited], trained: int) -> SearchResult:
     """Run NSGA-II and random search with several seeds.
 
     Args:
         project (Project): The folder.
         target (Target): What the networks are to run on.
         plan (SearchPlan): How much.
-        predictor (Predictor): Of accuracy.
-        trained (int): Number of trainings behind the predictor.
+        predictor (Predictor | Inherited): Of accuracy.
+        trained (int): Number of trainings behind a predictor.
 
     Returns:
         SearchResult: Also as ``points_<target>.csv``, ``hypervolume_<target>.csv`` and
@@ -101,15 +105,17 @@ def search(project: Project, target: Target, plan: SearchPlan, predictor: Predic
     published = {name: evaluate(genome) for name, genome in project.published().items()}
     max_ms = plan.max_ms or max(point.latency for point in published.values())
     storage = open_storage(plan.storage or project.path('studies.log'))
+    measured = isinstance(predictor, Inherited)
     context = dict(target=target.label, recipe=project.recipe.fingerprint,
                    table=file_digest(table_path(project, target))[:12],
-                   predictor=[*predictor.names, predictor.with_choices, trained])
+                   predictor=[predictor.fingerprint] if measured else
+                   [*predictor.names, predictor.with_choices, trained])
     result = SearchResult({}, published, _reference(plan.names, max_ms, published))
     for sampler in plan.samplers:
         for seed in range(plan.seeds):
             settings = SearchSettings(plan.budget, sampler, seed, plan.population, plan.names,
                                       max_ms)
-            name = f'{plan.name}-{target.label}-{trained}'
+            name = f'{plan.name}-{target.label}-' + ('supernet' if measured else str(trained))
             run = Search(project.space, evaluate, storage, settings, context, name)
             result.points.setdefault(sampler, []).append(run.run())
     result.steps = sorted({round(x) for x in np.linspace(1, plan.budget, _STEPS)})

@@ -3,11 +3,12 @@ import json
 import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 
 from mmyolonas.search.accuracy.evaluation import Evaluator, Point
+from mmyolonas.search.accuracy.inherited import Inherited
 from mmyolonas.search.accuracy.short_training import ShortTrainings, Task, Training
 from mmyolonas.search.preparation import Target, mean_accuracy
 from mmyolonas.search.project import Project
@@ -21,8 +22,11 @@ from mmyolonas.utils.files import write_json
 
 
 def hand_over(project: Project, target: Target, result: SearchResult, base: str,
-              target_ms: Sequence[float] = ()) -> Dict[str, Path]:
-    """Write the configs of chosen models.
+              target_ms: Sequence[float] = (), source: Any = None) -> Dict[str, Path]:
+    """Write the configs of chosen models and, from a supernet, their checkpoints.
+
+    A checkpoint lies beside its config (``.pth``) and is an ordinary one: it loads
+    strictly, for ``tools/finetune.py --pretrained``, distillation and quantisation.
 
     Args:
         project (Project): The folder.
@@ -31,6 +35,7 @@ def hand_over(project: Project, target: Target, result: SearchResult, base: str,
         base (str): Config that the found ones inherit data and schedule from.
         target_ms (Sequence[float]): Limits in milliseconds; without any, the latency
             of each published model is one.
+        source (Inherited, optional): Of the search; without one there are configs alone.
 
     Returns:
         dict[str, Path]: Config files by name.
@@ -43,6 +48,8 @@ def hand_over(project: Project, target: Target, result: SearchResult, base: str,
         title = f'Found architecture for at most {choice.limit:.3f} ms ({choice.name})'
         paths[choice.name] = write_config(path, choice.point, project.space, base, title,
                                           target.name, target.precision)
+        if isinstance(source, Inherited):
+            source.save(choice.point.genome, path.with_suffix('.pth'))
         rows.append(dict(name=choice.name, limit_ms=choice.limit, base=base,
                          **asdict(choice.point), description=describe(choice.point.genome)))
     write_json(project.path(f'chosen_{target.label}.json'), rows)

@@ -47,6 +47,7 @@ class Space:
             raise UserError('input sizes are multiples of 32, at least 64, got '
                             f'{", ".join(map(str, input_sizes)) or "none"}.')
         self.task = task
+        self.trunk = trunk
         self.genes = self.all_genes = (*TABLES[task], Gene('input_size', sizes))
         self._genes = {gene.name: gene for gene in self.all_genes}
         if max_arch is not None:
