@@ -103,7 +103,8 @@ def whole_times(args: argparse.Namespace, networks: Dict[str, dict],
                 journal.write(dict(part=part, found=lines[part]))
             for name, times in lines[part].items():
                 for precision, values in times.items():
-                    found.setdefault(name, {}).setdefault(precision, []).append(float(np.median(values)))
+                    of_name = found.setdefault(name, {}).setdefault(precision, [])
+                    of_name.append(float(np.median(values)))
     return found
 
 

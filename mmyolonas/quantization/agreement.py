@@ -15,7 +15,7 @@ from torch import nn
 from mmyolonas.quantization.graph.selection import Selection
 from mmyolonas.quantization.ranges.quantizers import QuantizedModel, quantise_model
 from mmyolonas.quantization.table import RangeTable
-from mmyolonas.runtime.timing import RUNNERS, open_file
+from mmyolonas.runtime.factory import ONNX_BACKENDS, open_session
 
 #: Priors of an image that are compared: those with the best scores.
 PRIORS = 100
@@ -94,8 +94,8 @@ class FakeQuantised:
         Returns:
             Agreement: The differences.
         """
-        if runtime in RUNNERS:
-            run, runner = open_file(path, runtime, num_threads), runtime
+        if runtime in ONNX_BACKENDS:
+            run, runner = open_session(path, runtime, num_threads=num_threads), runtime
         else:
             run = _unoptimised(path)
             runner = f'ONNX Runtime without optimisation ({runtime} is not run here)'

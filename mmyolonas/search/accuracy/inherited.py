@@ -164,9 +164,9 @@ class Inherited:
     def _int8_file(self, genome: Genome, folder: Path, runtime: str, threads: int) -> Any:
         """Write the full INT8 file of an architecture; return what runs it."""
         from mmyolonas.export import export_onnx
+        from mmyolonas.export.fusion import fuse_model
         from mmyolonas.quantization import calibrate, quantise_model
         from mmyolonas.quantization.choice.variants import Variants
-        from mmyolonas.quantization.ranges.fuse import fuse_model
         fused = fuse_model(self.inherit(genome))
         images = torch.cat(self._batches(genome))[:CALIBRATION]
         path = str(folder / 'float.onnx')
