@@ -3,8 +3,9 @@
 Runs inside the workers. Every class builds YOLO-NAS and its optimiser with the implementation's
 own code and puts the same images and boxes into the form that implementation takes.
 """
+import contextlib
 from dataclasses import dataclass
-from typing import Callable, List, Tuple
+from typing import Callable, ContextManager, List, Tuple
 
 import torch
 from torch import Tensor
@@ -28,6 +29,8 @@ class Problem:
         memory_format (str): ``'default'`` leaves the implementation as it is,
             ``'channels_last'`` converts model and images first.
         compile (bool): Whether to run the model through ``torch.compile``.
+        device (str): Where it is computed.
+        precision (str): ``'fp32'``; ``'fp16'`` (mixed, with a GradScaler) or ``'bf16'`` (mixed).
     """
     arch: str = 's'
     size: int = 320
@@ -36,6 +39,8 @@ class Problem:
     classes: int = 80
     memory_format: str = 'default'
     compile: bool = False
+    device: str = 'cpu'
+    precision: str = 'fp32'
 
     def images(self) -> Tensor:
         """Return images (B, 3, size, size) within [0, 1]."""
@@ -43,7 +48,7 @@ class Problem:
             self.batch, 3, self.size, self.size, generator=torch.Generator().manual_seed(0))
         if self.memory_format == 'channels_last':
             images = images.contiguous(memory_format=torch.channels_last)
-        return images
+        return images.to(self.device)
 
     def targets(self) -> Tuple[Tensor, Tensor]:
         """Return xyxy boxes (B, boxes, 4) in pixels and labels (B, boxes)."""
@@ -52,12 +57,13 @@ class Problem:
         sides = self.size * (0.05 + 0.45 * torch.rand(*shape, 2, generator=generator))
         corner = (self.size - sides) * torch.rand(*shape, 2, generator=generator)
         labels = torch.randint(self.classes, shape, generator=generator)
-        return torch.cat([corner, corner + sides], dim=-1), labels
+        boxes = torch.cat([corner, corner + sides], dim=-1)
+        return boxes.to(self.device), labels.to(self.device)
 
     def flat_targets(self) -> Tensor:
         """Return rows (image, class, cx, cy, w, h) in pixels, of shape (N, 6)."""
         boxes, labels = self.targets()
-        image = torch.arange(self.batch)[:, None].expand_as(labels)
+        image = torch.arange(self.batch, device=self.device)[:, None].expand_as(labels)
         centres, sides = (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
         rows = [image[..., None], labels[..., None], centres, sides]
         return torch.cat([row.float() for row in rows], dim=-1).flatten(0, 1)
@@ -67,29 +73,40 @@ class Problem:
         generator = torch.Generator().manual_seed(2)
 
         def maps(channels: int, shift: float) -> List[Tensor]:
-            return [shift + torch.randn(self.batch, channels, self.size // stride,
-                                        self.size // stride, generator=generator)
-                    for stride in STRIDES]
+            return [(shift + torch.randn(self.batch, channels, self.size // stride,
+                                         self.size // stride, generator=generator)
+                     ).to(self.device) for stride in STRIDES]
 
         return maps(self.classes, -4), maps(4 * (REG_MAX + 1), 0)
 
     def prepare(self, model: torch.nn.Module) -> torch.nn.Module:
-        """Apply what is wanted of memory format."""
-        model.train()
+        """Apply what is wanted of device and memory format."""
+        model.train().to(self.device)
         if self.memory_format == 'channels_last':
             model.to(memory_format=torch.channels_last)
         return model
 
+    def autocast(self) -> ContextManager:
+        """Return the mixed precision that is wanted."""
+        if self.precision == 'fp32':
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.partition(':')[0],
+                              dict(fp16=torch.float16, bf16=torch.bfloat16)[self.precision])
 
-def step_function(forward_loss: Callable[[], Tensor],
-                  optimizer: torch.optim.Optimizer) -> Callable[[], float]:
+
+def step_function(forward_loss: Callable[[], Tensor], optimizer: torch.optim.Optimizer,
+                  problem: Problem) -> Callable[[], float]:
     """Return a function that does one training step and returns the loss."""
+    scaler = torch.amp.GradScaler(problem.device.partition(':')[0],
+                                  enabled=problem.precision == 'fp16')
 
     def step() -> float:
         optimizer.zero_grad()
-        loss = forward_loss()
-        loss.backward()
-        optimizer.step()
+        with problem.autocast():
+            loss = forward_loss()
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
         return loss.item()
 
     return step
@@ -126,14 +143,15 @@ class MMYolonas:
         self.instances = [InstanceData(bboxes=boxes, labels=labels)
                           for boxes, labels in zip(*problem.targets())]
         shape = (problem.size, problem.size)
-        self.metas = [dict(img_shape=shape, batch_input_shape=shape)] * problem.batch
+        self.metas = [dict(img_shape=shape, pad_shape=shape,
+                           batch_input_shape=shape)] * problem.batch
         self.samples = [DetDataSample(gt_instances=instances, metainfo=meta)
                         for instances, meta in zip(self.instances, self.metas)]
 
     def _build(self) -> torch.nn.Module:
         from mmyolonas.registry import MODELS
         feat_channels = dict(s=(64, 128, 256), m=(96, 192, 384), l=(128, 256, 512))
-        return MODELS.build(
+        model = MODELS.build(
             dict(
                 type='mmyolonas.YOLONAS',
                 backbone=dict(type='mmyolonas.YOLONASBackbone', arch=self.problem.arch),
@@ -141,6 +159,7 @@ class MMYolonas:
                 bbox_head=dict(
                     type='mmyolonas.YOLONASHead', num_classes=self.problem.classes,
                     feat_channels=feat_channels[self.problem.arch])))
+        return model.to(self.problem.device)
 
     def step(self) -> Callable[[], float]:
         """Return a training step as mmengine's ``train_step`` does it."""
@@ -152,12 +171,13 @@ class MMYolonas:
                 optimizer=dict(type='AdamW', lr=2e-4, weight_decay=1e-5),
                 paramwise_cfg=dict(norm_decay_mult=0, bias_decay_mult=0)))
         images = self.problem.images()
-        compute = torch.compile(model.loss) if self.problem.compile else model.loss
+        if self.problem.compile:  # the loss takes objects that a graph cannot hold
+            model.extract_feat = torch.compile(model.extract_feat)
 
         def forward_loss() -> Tensor:
-            return model.parse_losses(compute(images, self.samples))[0]
+            return model.parse_losses(model.loss(images, self.samples))[0]
 
-        return step_function(forward_loss, wrapper.optimizer)
+        return step_function(forward_loss, wrapper.optimizer, self.problem)
 
     def loss(self) -> Callable[[], float]:
         """Return assignment and loss on given outputs, with distances decoded."""
@@ -191,15 +211,17 @@ class ModernYolonas:
     """modern-yolonas from PyPI."""
 
     def __init__(self, problem: Problem) -> None:
+        stand_in('albumentations', 'supervision')  # of its data pipeline and drawing
         from modern_yolonas.training.loss import PPYoloELoss
         self.problem = problem
-        self.criterion = PPYoloELoss(num_classes=problem.classes)
+        self.criterion = PPYoloELoss(num_classes=problem.classes).to(problem.device)
         self.targets = problem.flat_targets()
         self.targets[:, 2:] /= problem.size
 
     def _build(self) -> torch.nn.Module:
         from modern_yolonas.model import YoloNAS
-        return YoloNAS.from_config(f'yolo_nas_{self.problem.arch}', self.problem.classes)
+        model = YoloNAS.from_config(f'yolo_nas_{self.problem.arch}', self.problem.classes)
+        return model.to(self.problem.device)
 
     def step(self) -> Callable[[], float]:
         """Return a training step as its Lightning module does it."""
@@ -211,7 +233,7 @@ class ModernYolonas:
         def forward_loss() -> Tensor:
             return self.criterion(compute(images), self.targets)[0]
 
-        return step_function(forward_loss, create_optimizer(model))
+        return step_function(forward_loss, create_optimizer(model), self.problem)
 
     def _with_logits(self, given_boxes: bool) -> Callable[[], float]:
         heads = self._build().heads.train()
@@ -243,12 +265,14 @@ class SuperGradients:
         stand_in('onnxsim', 'data_gradients')  # of its export and data analysis
         from super_gradients.training.losses import PPYoloELoss
         self.problem = problem
-        self.criterion = PPYoloELoss(num_classes=problem.classes, use_static_assigner=False)
+        self.criterion = PPYoloELoss(
+            num_classes=problem.classes, use_static_assigner=False).to(problem.device)
         self.targets = problem.flat_targets()
 
     def _build(self) -> torch.nn.Module:
         from super_gradients.training import models
-        return models.get(f'yolo_nas_{self.problem.arch}', num_classes=self.problem.classes)
+        model = models.get(f'yolo_nas_{self.problem.arch}', num_classes=self.problem.classes)
+        return model.to(self.problem.device)
 
     def step(self) -> Callable[[], float]:
         """Return a training step as its trainer does it."""
@@ -261,13 +285,14 @@ class SuperGradients:
         optimizer = torch.optim.AdamW(
             [dict(params=groups[True], weight_decay=1e-5),
              dict(params=groups[False], weight_decay=0)], lr=2e-4)
-        return step_function(lambda: self.criterion(compute(images), self.targets)[0], optimizer)
+        return step_function(lambda: self.criterion(compute(images), self.targets)[0], optimizer,
+                             self.problem)
 
     def decode_loss(self) -> Callable[[], float]:
         """Return decoding, assignment and loss on given logits."""
         heads = self._build().heads
         scores, dists = self.problem.logits()
-        _, raw = heads([torch.rand(self.problem.batch, channels, *x.shape[2:])
+        _, raw = heads([torch.rand(self.problem.batch, channels, *x.shape[2:], device=x.device)
                         for channels, x in zip(heads.in_channels, scores)])
 
         def flat(maps: List[Tensor]) -> Tensor:
@@ -280,8 +305,42 @@ class SuperGradients:
     loss = decode_loss
 
 
+class RTMDet:
+    """mmdet's RTMDet-s: another network of about that size, as its own config has it."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        ours = MMYolonas(problem)
+        self.samples = ours.samples
+
+    def _build(self) -> torch.nn.Module:
+        from mmdet.registry import MODELS
+        from mmengine.config import Config
+        from mmengine.model import revert_sync_batchnorm
+        from mmengine.registry import init_default_scope
+        from mmengine.utils import get_installed_path
+        init_default_scope('mmdet')
+        cfg = Config.fromfile(f'{get_installed_path("mmdet")}/.mim/configs/rtmdet/'
+                              'rtmdet_s_8xb32-300e_coco.py').model
+        cfg.backbone.init_cfg = None  # would be downloaded
+        cfg.bbox_head.num_classes = self.problem.classes
+        return revert_sync_batchnorm(MODELS.build(cfg)).to(self.problem.device)
+
+    def step(self) -> Callable[[], float]:
+        """Return a training step as mmengine's ``train_step`` does it."""
+        model = self.problem.prepare(self._build())
+        images = self.problem.images()
+        if self.problem.compile:
+            model.extract_feat = torch.compile(model.extract_feat)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=2e-4, weight_decay=0.05)
+        return step_function(
+            lambda: model.parse_losses(model.loss(images, self.samples))[0], optimizer,
+            self.problem)
+
+
 IMPLEMENTATIONS = {
     'mmyolonas': MMYolonas,
     'modern-yolonas': ModernYolonas,
     'super-gradients': SuperGradients,
+    'rtmdet-s': RTMDet,
 }

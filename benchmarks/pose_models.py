@@ -21,11 +21,21 @@ class Problem:
         batch (int): Images a step.
         persons (int): Persons an image.
         candidates (int): Priors that post-processing looks at.
+        arch (str): Size of this package's model.
+        device (str): Where a step is computed.
+        precision (str): ``'fp32'``, ``'fp16'`` or ``'bf16'``, of a step.
+        channels_last (bool): Whether a step's model and images are laid out so.
+        compile (bool): Whether a step's backbone and neck are compiled.
     """
     size: int = 320
     batch: int = 8
     persons: int = 4
     candidates: int = 300
+    arch: str = 'n'
+    device: str = 'cpu'
+    precision: str = 'fp32'
+    channels_last: bool = False
+    compile: bool = False
 
     def images(self) -> Tensor:
         """Return images (B, 3, size, size) within [0, 1]."""
@@ -75,18 +85,20 @@ class Problem:
 
 def step_function(model: torch.nn.Module, problem: Problem) -> Callable[[], float]:
     """Return a function that does one training step and returns the loss."""
-    images, samples = problem.images(), problem.samples()
+    from benchmarks import detectors
+    layout = torch.channels_last if problem.channels_last else torch.preserve_format
+    images = problem.images().to(problem.device).contiguous(
+        memory_format=torch.channels_last if problem.channels_last else torch.contiguous_format)
+    samples = [sample.to(problem.device) for sample in problem.samples()]
+    for sample in samples:  # mmengine moves the parts that are data fields, this one is none
+        sample.gt_instance_labels = sample.gt_instance_labels.to(problem.device)
+    model.train().to(problem.device, memory_format=layout)
+    if problem.compile:
+        model.extract_feat = torch.compile(model.extract_feat)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-    model.train()
-
-    def step() -> float:
-        optimizer.zero_grad()
-        loss = total(model.loss(images, samples))
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    return step
+    return detectors.step_function(
+        lambda: total(model.loss(images, samples)), optimizer,
+        detectors.Problem(device=problem.device, precision=problem.precision))
 
 
 def total(losses: dict) -> Tensor:
@@ -195,7 +207,7 @@ class YOLOXPose(MMPoseModel):
 
 
 class YOLONASPose(MMPoseModel):
-    """This package's YOLO-NAS-Pose-N."""
+    """This package's YOLO-NAS-Pose, N unless another is asked for."""
 
     def __init__(self, problem: Problem) -> None:
         from mmengine.config import Config
@@ -206,7 +218,7 @@ class YOLONASPose(MMPoseModel):
         self.problem = problem
         init_default_scope('mmpose')
         self.model_config = Config.fromfile(
-            ROOT / 'configs/yolonas_pose/yolonas_pose_n_coco.py').model
+            ROOT / f'configs/yolonas_pose/yolonas_pose_{problem.arch}_coco.py').model
 
     def _outputs(self, head: torch.nn.Module, feats: Tuple[Tensor, ...]) -> List[List[Tensor]]:
         return head._forward_logits(feats)
