@@ -5,6 +5,7 @@ a module which is really installed always wins, also one installed later.
 """
 import importlib.abc
 import importlib.machinery
+import importlib.util
 import sys
 import warnings
 from collections.abc import Callable
@@ -61,6 +62,41 @@ def offer(name: str, fill: Callable[[ModuleType], None]) -> None:
     _STAND_INS[name] = fill
     if not any(f is _StandInFinder for f in sys.meta_path):
         sys.meta_path.append(_StandInFinder)
+
+
+class _PatchingFinder(importlib.abc.MetaPathFinder):
+    """Runs a function on one module right after it was imported."""
+
+    def __init__(self, name: str, patch: Callable[[ModuleType], None]) -> None:
+        self.name = name
+        self.patch = patch
+        self.busy = False
+
+    def find_spec(self, name, path=None, target=None):
+        if name != self.name or self.busy:
+            return None
+        self.busy = True
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            self.busy = False
+        if spec is not None:
+            execute = spec.loader.exec_module
+
+            def exec_module(module: ModuleType) -> None:
+                execute(module)
+                self.patch(module)
+
+            spec.loader.exec_module = exec_module
+        return spec
+
+
+def after_import(name: str, patch: Callable[[ModuleType], None]) -> None:
+    """Call ``patch(module)`` on module ``name``: now, or as soon as something imports it."""
+    if name in sys.modules:
+        patch(sys.modules[name])
+    else:
+        sys.meta_path.insert(0, _PatchingFinder(name, patch))
 
 
 def repair(name: str, versions: str):

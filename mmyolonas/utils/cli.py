@@ -5,7 +5,6 @@ import sys
 import tempfile
 import time
 import traceback
-import warnings
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -38,8 +37,6 @@ def run_main(main: Callable[[], Optional[int]]) -> None:
     An interrupt gives 130.
     """
     end_with_parent()
-    # of mmdet's point generator: nothing that a user can act on
-    warnings.filterwarnings('ignore', message='torch.meshgrid', category=UserWarning)
     try:
         sys.exit(main())
     except KeyboardInterrupt:
