@@ -73,7 +73,7 @@ def test_trains_scores_and_goes_on(recipe, tmp_path):
     larger = dict(SMALLEST, input_size=96)
     tasks = [Task(SMALLEST), Task(larger)]
     first, = trainings.run(tasks, limit=1)
-    assert first.ok and set(first.halves) == {"select", "report"} and 0 <= first.ap <= 1 and first.seconds > 0
+    assert first.ok and set(first.halves) == {'select', 'report'} and 0 <= first.ap <= 1 and first.seconds > 0
     both = trainings.run(tasks)
     assert both[0] == first and both[1].genome == larger
     assert not list((tmp_path / 'search' / 'running').iterdir())
