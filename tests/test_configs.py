@@ -17,6 +17,9 @@ from tests.tiny import model_config
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 DETECTION = sorted(p.relative_to(CONFIGS).as_posix() for folder in ('yolonas', 'swap')
                    for p in (CONFIGS / folder).glob('*.py'))
+#: Every config with a model.
+PADDED = sorted(p.relative_to(CONFIGS).as_posix() for p in CONFIGS.glob('*/*.py')
+                if p.parent.name not in ('_base_', 'deploy'))
 SIZES = {640: 96, 636: 92, 512: 96, 480: 96, 320: 96, 256: 96, 240: 96, 192: 96}
 
 
@@ -210,6 +213,30 @@ class TestRecipe:
             assert not grey[top:top + height, left:left + width].any()
             assert grey.sum() == 640 * 640 - height * width
             assert cfg.model.data_preprocessor.bgr_to_rgb is rgb
+
+
+@pytest.mark.parametrize('name', PADDED)
+def test_batches_are_padded_in_the_grey_of_the_pipelines(name):
+    """Images of other shapes in one batch are made equal by the preprocessor."""
+    from mmengine.registry import MODELS, init_default_scope
+    cfg = load(name)
+    init_default_scope(cfg.default_scope)
+    model = cfg.model
+    model = model.get('model', model)  # of a quantisation-aware training
+    preprocessor = model.get('data_preprocessor') or cfg.data_preprocessor
+    assert preprocessor.get('pad_value'), name
+    pose = 'head' in model
+    preprocessor = MODELS.build(preprocessor)
+    images = [torch.full((3, 64, 96), 200, dtype=torch.uint8),
+              torch.full((3, 96, 64), 200, dtype=torch.uint8)]
+    batch = preprocessor(dict(inputs=images, data_samples=[] if pose else None),
+                         False)['inputs']
+    assert batch.shape == (2, 3, 96, 96)
+    added = torch.cat([batch[0, :, 64:].flatten(1), batch[1, :, :, 64:].flatten(1)], 1)
+    grey = added * preprocessor.std[:, 0] + preprocessor.mean[:, 0]
+    # one number for three channels of different mean, in the config with ImageNet's
+    atol = 13 if preprocessor.mean.unique().numel() > 1 else 1e-2
+    assert torch.allclose(grey, torch.tensor(127. if pose else 114.), atol=atol)
 
 
 def test_types_that_host_tools_compare_are_bare():

@@ -14,7 +14,8 @@ model = dict(
         mean=[0, 0, 0],
         std=[255, 255, 255],
         bgr_to_rgb=True,
-        pad_size_divisor=32),
+        pad_size_divisor=32,
+        pad_value=114 / 255),
     backbone=dict(type='mmyolonas.YOLONASBackbone', arch='s'),
     neck=dict(
         type='FPN',

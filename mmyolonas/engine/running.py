@@ -124,8 +124,18 @@ def apply_resume(cfg: Config, resume: Optional[str]) -> None:
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Build the runner that the config asks for."""
-    if 'runner_type' not in cfg:
-        return Runner.from_cfg(cfg)
+    """Build the runner that the config asks for.
+
+    Args:
+        cfg (Config): A whole config; see :func:`prepare_run`.
+
+    Returns:
+        Runner: With :class:`~mmyolonas.engine.hooks.resume_hook.ResumeHook` if it resumes.
+    """
     from mmengine.registry import RUNNERS
-    return RUNNERS.build(cfg)
+
+    from mmyolonas.engine.hooks.resume_hook import ResumeHook
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    if cfg.get('resume'):
+        runner.register_hook(ResumeHook())
+    return runner

@@ -2,7 +2,7 @@
 import os
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Optional, Tuple, Union
+from typing import Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -42,7 +42,8 @@ def read_image(image: Union[str, np.ndarray]) -> np.ndarray:
         FileNotFoundError: No such file.
         ImportError: A path was given and OpenCV is not installed.
         TypeError: Not ``uint8``.
-        ValueError: Not an image, or not of three channels.
+        UserError: The file is damaged, cut short or not an image.
+        ValueError: Not of three channels.
     """
     if isinstance(image, str) or hasattr(image, '__fspath__'):
         path = os.fspath(image)
@@ -51,9 +52,8 @@ def read_image(image: Union[str, np.ndarray]) -> np.ndarray:
         if cv2 is None:
             raise ImportError('reading image files needs OpenCV: pip install '
                               'opencv-python-headless; or pass arrays.')
-        image = cv2.imread(path, cv2.IMREAD_COLOR)
-        if image is None:
-            raise ValueError(f'{path} is not an image OpenCV can read.')
+        from mmyolonas.utils import images
+        image = images.read_image(path)
     if not isinstance(image, np.ndarray):
         raise TypeError(f'an image is a path or a numpy array, got {type(image).__name__}.')
     if image.dtype != np.uint8:
@@ -76,14 +76,14 @@ def letterbox(image: np.ndarray, how: Preprocess) -> Tuple[np.ndarray, Geometry]
     """
     height, width = image.shape[:2]
     new_w, new_h, scale = resized_size(width, height, how)
+    if how.pad_size and (new_w > how.pad_size[0] or new_h > how.pad_size[1]):
+        # upright where the file was made for landscape, or not resized at all
+        new_w, new_h, scale = fitted_size(width, height, how.pad_size)
     if (new_w, new_h) != (width, height):
         image = resize(image, new_w, new_h)
     canvas_w, canvas_h = how.pad_size or (
         -(-new_w // how.pad_divisor) * how.pad_divisor,
         -(-new_h // how.pad_divisor) * how.pad_divisor)
-    if new_w > canvas_w or new_h > canvas_h:
-        raise ValueError(f'an image of {new_w} x {new_h} pixels does not fit into the input of '
-                         f'{canvas_w} x {canvas_h}.')
     left = top = 0
     if how.pad_position == 'center':
         left, top = (canvas_w - new_w) // 2, (canvas_h - new_h) // 2
@@ -140,6 +140,15 @@ def resized_size(width: int, height: int, how: Preprocess) -> Tuple[int, int, Tu
     return new_w, new_h, (new_w / width, new_h / height)
 
 
+def fitted_size(width: int, height: int,
+                limits: Sequence[int]) -> Tuple[int, int, Tuple[float, float]]:
+    """Return width and height that fit into limits at the same ratio, and the way back."""
+    ratio = min(limits[0] / width, limits[1] / height)
+    new_w, new_h = (min(limit, max(1, int(side * ratio + 0.5)))
+                    for side, limit in zip((width, height), limits))
+    return new_w, new_h, (new_w / width, new_h / height)
+
+
 def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
     """Resize bilinearly; without OpenCV within two grey levels of it."""
     if cv2 is not None:
@@ -183,6 +192,8 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, rules: Postprocess,
         prior = np.flatnonzero(scores[np.arange(len(scores)), label] > threshold)
         label = label[prior]
     score = scores[prior, label]
+    sound = (boxes[prior, 2:] > boxes[prior, :2]).all(axis=1)
+    prior, label, score = prior[sound], label[sound], score[sound]
     order = np.argsort(-score, kind='stable')[:rules.pre_top_k]
     prior, label, score = prior[order], label[order], score[order]
     box = boxes[prior].astype(np.float32)

@@ -4,6 +4,7 @@ from typing import Any, Dict, Optional
 import numpy as np
 
 from mmyolonas.runtime.base import Session, TensorInfo
+from mmyolonas.runtime.weights import check_onnx_weights
 from mmyolonas.utils.optional import require
 
 TYPES = {
@@ -63,6 +64,7 @@ class OnnxRuntimeSession(Session):
             if 'EfficientNMS_TRT' in message:
                 hint = ' (nms="efficient_nms" is for TensorRT; export with nms="onnx")'
             raise ValueError(f'onnxruntime cannot load {path}{hint}: {message}') from error
+        check_onnx_weights(path)
         self.inputs = [_info(node) for node in self._session.get_inputs()]
         self.outputs = [_info(node) for node in self._session.get_outputs()]
         self.props = dict(self._session.get_modelmeta().custom_metadata_map)

@@ -4,6 +4,7 @@ from typing import Any, Dict, List, Optional
 import numpy as np
 
 from mmyolonas.runtime.base import Session, TensorInfo
+from mmyolonas.runtime.weights import check_numbers
 from mmyolonas.utils.optional import require
 
 
@@ -31,6 +32,9 @@ class OpenVINOSession(Session):
             model = core.read_model(path)
         except RuntimeError as error:
             raise ValueError(f'openvino cannot read {path}: {error}') from error
+        for node in model.get_ops():
+            if node.get_type_name() == 'Constant' and node.get_element_type().is_real():
+                check_numbers(path, node.get_friendly_name(), node.get_data())
         self.props = _props(model, path)
         options = {'PERFORMANCE_HINT': 'LATENCY'}
         if device.lower() == 'cpu':

@@ -170,9 +170,18 @@ class Runtime:
         """
         results: List[RuntimeResult] = []
         for start in range(0, len(images), self.batch_size):
-            blob, geometries = self.preprocess(images[start:start + self.batch_size])
-            results += self.postprocess(self.infer(blob), geometries)
+            prepared = [self._prepare(image) for image in images[start:start + self.batch_size]]
+            # files with free sides take images of different shapes one shape at a time
+            found: Dict[int, RuntimeResult] = {}
+            for shape in {plane.shape: None for plane, _ in prepared}:
+                places = [i for i, (plane, _) in enumerate(prepared) if plane.shape == shape]
+                blob, geometries = self._stack([prepared[i] for i in places])
+                found.update(zip(places, self.postprocess(self.infer(blob), geometries)))
+            results += [found[index] for index in range(len(prepared))]
         return results
+
+    def _prepare(self, image: Image) -> Tuple[np.ndarray, Geometry]:
+        return letterbox(read_image(image), self.preprocessing)
 
     def preprocess(self, images: Sequence[Image]) -> Tuple[np.ndarray, List[Geometry]]:
         """Return the input of shape (B, 3, H, W) and how to map results back.
@@ -189,11 +198,11 @@ class Runtime:
         Raises:
             ValueError: The images have different shapes after resizing.
         """
-        planes, geometries = [], []
-        for image in images:
-            plane, geometry = letterbox(read_image(image), self.preprocessing)
-            planes.append(plane)
-            geometries.append(geometry)
+        return self._stack([self._prepare(image) for image in images])
+
+    def _stack(self, prepared: Sequence[Tuple[np.ndarray, Geometry]]) -> Tuple[
+            np.ndarray, List[Geometry]]:
+        planes, geometries = [plane for plane, _ in prepared], [way for _, way in prepared]
         if len({plane.shape for plane in planes}) > 1:
             raise ValueError('the images of a batch have different shapes after resizing; '
                              'pass input_size=, or use batch_size=1.')
@@ -226,7 +235,15 @@ class Runtime:
 
         Returns:
             list[RuntimeResult]: One for each geometry.
+
+        Raises:
+            ValueError: The network's numbers are none (NaN).
         """
+        for name, values in outputs.items():
+            if values.dtype.kind == 'f' and values.size and np.isnan(values.max()):
+                raise ValueError(f'{self.session.path} gives {name} that are not numbers (NaN): '
+                                 'its weights are damaged, or half precision does not suffice; '
+                                 'export a sound checkpoint.')
         return [self._result(self._select(outputs, index, geometry), geometry)
                 for index, geometry in enumerate(geometries)]
 
@@ -266,9 +283,12 @@ class Runtime:
         if meta.postprocess.clip:
             width, height = geometry.image_size
             boxes = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
+        sound = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)  # nothing beside the image
+        boxes, scores, labels = boxes[sound], scores[sound], labels[sound]
         result = RuntimeResult(boxes, scores.astype(np.float32), labels, meta.class_names,
                                geometry.image_size, skeleton=meta.skeleton)
         if keypoints is not None:
+            keypoints = keypoints[sound]
             result.keypoints = geometry.to_image(keypoints[..., :2])
             result.keypoint_scores = keypoints[..., 2].astype(np.float32)
         if self.score_threshold is not None:

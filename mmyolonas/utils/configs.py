@@ -18,20 +18,43 @@ def load_config(path: str, cfg_options: Optional[dict] = None) -> Config:
         cfg_options (dict, optional): Keys (with dots) and values to override.
 
     Raises:
-        UserError: There is no such file; the message names similar ones.
+        UserError: There is no such file (the message names similar ones), it cannot be
+            read, or the options do not fit it.
     """
     if '::' in path and not Path(path).is_file():
         # mmengine resolves package configs of _base_ entries only
         path = str(installed_config(path))
     if not Path(path).is_file():
         raise UserError(f'config {path} does not exist.{_similar_configs(path)}')
-    cfg = Config.fromfile(path)
+    try:
+        cfg = Config.fromfile(path)
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # a config is code, and may fail in every way
+        reason = ' '.join(str(error).split())[:300]
+        raise UserError(f'config {path} cannot be read: {type(error).__name__}: {reason}') \
+            from error
     if cfg_options:
         try:
             cfg.merge_from_dict(cfg_options)
-        except (KeyError, TypeError, IndexError) as error:
+        except (AssertionError, AttributeError, KeyError, TypeError, IndexError,
+                ValueError) as error:
             raise UserError(f'--cfg-options do not fit the config: {error}') from error
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if isinstance(cfg.get(name), dict):
+            _check_workers(cfg[name], name)
     return cfg
+
+
+def _check_workers(loader: dict, name: str) -> None:
+    """Let a data loader do without workers: PyTorch refuses what belongs to them then."""
+    workers = loader.get('num_workers', 0)
+    if type(workers) is not int or workers < 0:
+        raise UserError(f'{name}.num_workers must be a whole number of at least 0, got '
+                        f'{workers!r}.')
+    if workers == 0:
+        loader.pop('prefetch_factor', None)
+        loader['persistent_workers'] = False
 
 
 def installed_config(name: str) -> Path:

@@ -12,6 +12,7 @@ from mmyolonas.export import export_onnx
 from mmyolonas.export.metadata import ModelMetadata, Postprocess, Preprocess
 from mmyolonas.runtime import numpy_ops
 from mmyolonas.runtime.runtime import Runtime, RuntimeResult
+from mmyolonas.utils import UserError
 from tests.exported_models import metadata
 
 PACKAGE = Path(__file__).resolve().parents[2]
@@ -180,7 +181,7 @@ def test_bad_input(zoo, image, tmp_path):  # noqa: F811
     with Runtime(zoo.file()) as runtime:
         for wrong, error, message in (
                 (str(tmp_path / 'no.jpg'), FileNotFoundError, 'no such image'),
-                (str(broken), ValueError, 'not an image'),
+                (str(broken), UserError, 'not an image'),
                 (image.astype(np.float32), TypeError, 'images are uint8'),
                 (image[..., 0], ValueError, 'height, width, 3'),
                 (3, TypeError, 'not iterable')):
@@ -224,11 +225,9 @@ def test_letterbox_equals_the_transforms(shape):
              dict(type='mmyolonas.CenterPad', size=(128, 96))]
     how = metadata('detection').preprocess
     if shape[0] > shape[1]:  # mmcv reads the scale as long and short side
-        for prepare in (lambda: Compose(steps)(dict(img=picture, img_shape=shape)),
-                        lambda: numpy_ops.letterbox(picture, how)):
-            with pytest.raises(ValueError, match='does not fit'):
-                prepare()
-        return
+        with pytest.raises(ValueError, match='does not fit'):
+            Compose(steps)(dict(img=picture, img_shape=shape))
+        return  # the runtime shrinks it, see test_an_upright_image_among_others
     data = Compose(steps)(dict(img=picture, img_shape=shape))
     blob, geometry = numpy_ops.letterbox(picture, how)
     expected = data['img'][..., ::-1].transpose(2, 0, 1).astype(np.float32) / np.float32(255)
@@ -308,3 +307,80 @@ def test_export_settings_reach_the_runtime(zoo, image, tmp_path):  # noqa: F811
     with Runtime(path) as runtime, Runtime(zoo.file()) as same:
         assert runtime.preprocess([image])[0].dtype == np.uint8
         assert np.allclose(runtime(image).boxes, same(image).boxes, atol=0.01)
+
+
+def test_an_upright_image_among_others(zoo, image, tmp_path):  # noqa: F811
+    """It is shrunk to fit, and the list is complete and in order."""
+    upright = np.ascontiguousarray(np.rot90(image))
+    for name in ('a.png', 'b.png', 'c.png'):
+        cv2.imwrite(str(tmp_path / name), upright if name == 'b.png' else image)
+    paths = sorted(map(str, tmp_path.iterdir()))
+    for file, size in ((zoo.file(), 1), (zoo.file(dynamic='shape'), 3)):
+        with Runtime(file, batch_size=size) as runtime:
+            alone = [runtime(path) for path in paths]
+            together = runtime(paths)
+            assert [result.image_size for result in together] == [
+                image.shape[1::-1], upright.shape[1::-1], image.shape[1::-1]]
+            for one, other in zip(alone, together):
+                assert len(one) and np.allclose(one.boxes, other.boxes, atol=1e-2)
+            width, height = together[1].image_size
+            assert (together[1].boxes <= [width, height, width, height]).all()
+    with Runtime(zoo.file()) as runtime:
+        plane, geometry = numpy_ops.letterbox(upright, runtime.preprocessing)
+        assert plane.shape == (3, 96, 128)
+        corners = np.array([[0, 0], upright.shape[1::-1]]) * geometry.scale + geometry.offset
+        assert np.allclose(geometry.to_image(corners), [[0, 0], upright.shape[1::-1]], atol=1e-3)
+        assert corners[1, 1] == 96  # as large as it can be
+
+
+@pytest.mark.parametrize('suffix', ['.jpg', '.png'])
+def test_half_an_image_is_an_error(zoo, image, tmp_path, suffix):  # noqa: F811
+    path = tmp_path / f'half{suffix}'
+    data = cv2.imencode(suffix, image)[1].tobytes()
+    path.write_bytes(data[:len(data) // 2])
+    with Runtime(zoo.file()) as runtime, pytest.raises(UserError, match='cut short'):
+        runtime(str(path))
+
+
+@pytest.mark.parametrize('backend', ['onnxruntime', 'openvino'])
+@pytest.mark.parametrize('nms', ['onnx', 'none'])
+def test_weights_that_are_not_numbers(zoo, nms, backend, tmp_path):  # noqa: F811
+    import onnx
+    pytest.importorskip(backend)
+    model = onnx.load(zoo.file(nms=nms))
+    weights = [item for item in model.graph.initializer if item.data_type == 1 and item.raw_data]
+    values = onnx.numpy_helper.to_array(weights[-1]).copy()
+    values.flat[0] = np.nan
+    weights[-1].raw_data = values.tobytes()
+    onnx.save(model, str(tmp_path / 'nan.onnx'))
+    with pytest.raises(ValueError, match='not numbers'):
+        Runtime(str(tmp_path / 'nan.onnx'), backend)
+
+
+def test_outputs_that_are_not_numbers(zoo, image):  # noqa: F811
+    with Runtime(zoo.file(nms='none')) as runtime:
+        blob, geometries = runtime.preprocess([image])
+        outputs = runtime.infer(blob)
+        outputs['scores'][0, 5, 0] = np.nan
+        with pytest.raises(ValueError, match='scores that are not numbers'):
+            runtime.postprocess(outputs, geometries)
+
+
+@pytest.mark.parametrize('nms', ['onnx', 'efficient_nms', 'none'])
+def test_boxes_beside_the_image_are_not_returned(zoo, nms):  # noqa: F811
+    """A file may find something in the padding; clipped to the image it has no area."""
+    with Runtime(zoo.file(nms='none')) as runtime:
+        runtime.metadata.postprocess.nms = nms
+        picture = np.zeros((96, 64, 3), np.uint8)
+        _, geometries = runtime.preprocess([picture])
+        assert geometries[0].offset[0] > 20
+        boxes = np.array([[[30, 10, 80, 60], [1, 10, 12, 60], [50, 5, 50, 80]]], np.float32)
+        scores = np.array([[0.9, 0.8, 0.7]], np.float32)
+        outputs = dict(
+            onnx=dict(dets=np.concatenate([boxes, scores[..., None]], -1),
+                      labels=np.zeros((1, 3), np.int64)),
+            efficient_nms=dict(num_dets=np.array([[3]]), boxes=boxes, scores=scores,
+                               labels=np.zeros((1, 3), np.int64)),
+            none=dict(boxes=boxes, scores=scores[..., None]))[nms]
+        result, = runtime.postprocess(outputs, geometries)
+        assert result.scores.tolist() == [np.float32(0.9)]

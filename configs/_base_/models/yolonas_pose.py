@@ -11,7 +11,7 @@ model = dict(
         std=[255, 255, 255],
         bgr_to_rgb=False,
         pad_size_divisor=32,
-        pad_value=127),
+        pad_value=127 / 255),  # after the division by 255
     backbone=dict(
         type='mmyolonas.YOLONASBackbone', arch='n', norm_cfg=norm_cfg),
     neck=dict(type='mmyolonas.YOLONASPAN', arch='n', norm_cfg=norm_cfg),

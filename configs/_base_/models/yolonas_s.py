@@ -3,13 +3,15 @@
 model = dict(
     type='mmyolonas.YOLONAS',
     # RGB within [0, 1], no mean and deviation. The pipelines pad with grey to
-    # a multiple of 32; if one does not, the preprocessor does so with black.
+    # a multiple of 32; what is still missing (images of other shapes in one batch)
+    # the preprocessor adds in the same grey, after it has divided by 255.
     data_preprocessor=dict(
         type='DetDataPreprocessor',
         mean=[0, 0, 0],
         std=[255, 255, 255],
         bgr_to_rgb=True,
-        pad_size_divisor=32),
+        pad_size_divisor=32,
+        pad_value=114 / 255),
     backbone=dict(type='mmyolonas.YOLONASBackbone', arch='s'),
     neck=dict(type='mmyolonas.YOLONASPAN', arch='s'),
     bbox_head=dict(

@@ -47,7 +47,7 @@ class PaddedNMS(nn.Module):
             else boxes
         if image_size is not None:
             boxes = clip_boxes(boxes, *image_size)
-        kept_scores, kept = self.suppress(boxes, scores, label)
+        kept_scores, kept = self.suppress(boxes, scores * has_area(boxes), label)
         valid = kept_scores.unsqueeze(2) > 0
         kept_boxes = boxes.gather(1, kept.unsqueeze(2).expand(-1, -1, 4)) * valid
         dets = torch.cat([kept_boxes, kept_scores.unsqueeze(2)], dim=2)
@@ -116,6 +116,11 @@ class EfficientNMS(nn.Module):
         return EfficientNMSOp.apply(candidates.boxes, candidates.scores, rules.max_detections,
                                     rules.iou_threshold, rules.score_threshold,
                                     rules.class_agnostic)
+
+
+def has_area(boxes: Tensor) -> Tensor:
+    """Return 1 for xyxy boxes (B, N, 4) with an area and 0 for others, of shape (B, N)."""
+    return ((boxes[..., 2:] - boxes[..., :2]).amin(dim=2) > 0).to(boxes.dtype)
 
 
 def clip_boxes(boxes: Tensor, height, width) -> Tensor:

@@ -306,7 +306,7 @@ class YOLONASHead(BaseDenseHead):
                            rescale: bool = False,
                            with_nms: bool = True,
                            img_meta: Optional[dict] = None) -> InstanceData:
-        """Undo padding and scaling, clip, and suppress; see mmdet's method."""
+        """Undo padding and scaling, clip, drop what has no area, and suppress."""
         pad_param = img_meta.get('pad_param')
         boxes = results.bboxes
         if rescale and pad_param is not None:
@@ -320,5 +320,7 @@ class YOLONASHead(BaseDenseHead):
             boxes = torch.stack([boxes[:, 0].clamp(0, width), boxes[:, 1].clamp(0, height),
                                  boxes[:, 2].clamp(0, width), boxes[:, 3].clamp(0, height)], -1)
         results.bboxes = boxes
+        # those that lay beside the image have no area left
+        results = results[((boxes[:, 2:] - boxes[:, :2]) > 0).all(dim=1)]
         # the base class selects and suppresses; boxes are in place already
         return super()._bbox_post_process(results, cfg, False, with_nms, img_meta)

@@ -39,11 +39,14 @@ def select_poses(boxes: Tensor,
         (N, K).
     """
     scores = scores.float().reshape(boxes.shape[:2])
+    # neither boxes without area nor what is not a number
+    sound = (boxes[..., 2:] > boxes[..., :2]).all(dim=2) & (scores >= score_thr)
+    scores = torch.where(sound, scores, -torch.ones_like(scores))
     scores, order = scores.topk(min(nms_pre, scores.shape[1]), dim=1)  # (B, P), sorted
     images = torch.arange(len(scores), device=scores.device)[:, None]
     candidates = boxes[images, order].float()
     # scores are sorted, so those above the threshold come first
-    counts = (scores >= score_thr).sum(dim=1).tolist()
+    counts = (scores >= max(score_thr, 0)).sum(dim=1).tolist()
     kept = []
     for image, count in enumerate(counts):
         keep = torch.arange(count, device=scores.device)
