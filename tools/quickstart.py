@@ -5,7 +5,6 @@ the tool is called again; an interrupted training continues where it was. A
 table with the results is printed and written to summary.md in the work folder.
 """
 import argparse
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import List
@@ -16,7 +15,7 @@ from mmyolonas.utils import arguments
 from mmyolonas.utils.checkpoints import last_checkpoint
 from mmyolonas.utils.cli import add_cfg_options, new_parser, run_main
 from mmyolonas.utils.errors import UserError
-from mmyolonas.utils.files import write_image
+from mmyolonas.utils.files import read_json, write_image
 from mmyolonas.utils.outputs import check_folder
 from mmyolonas.utils.stages import Results, Stage, StageRunner, last_metrics, run_tool
 
@@ -121,7 +120,7 @@ def draw(context: Context) -> Results:
     from mmyolonas.visualization import draw_boxes, make_grid
     cfg = load_config(str(context.config))
     predictor = Predictor(cfg, str(context.checkpoint()), InferenceOptions(score_thr=0.4))
-    truth = json.loads(context.annotations.read_text())
+    truth = read_json(context.annotations, 'a COCO file')
     numbers = {category['id']: index for index, category in enumerate(truth['categories'])}
     pictures, titles = [], []
     for entry in truth['images'][:6]:
@@ -160,7 +159,7 @@ def export(context: Context) -> Results:
          '--checkpoint', checkpoint, '--work-dir', str(folder / 'evaluation'), '--out',
          str(metrics), '--cfg-options', *context.cfg_options],
         context.work_dir / 'export_evaluation.log', show=r'Epoch\(test\) \[ *\d+/\d+\]  +eta.*')
-    scores = json.loads(metrics.read_text())
+    scores = read_json(metrics, 'a file of metrics')
     model = load_model(load_config(str(context.config)), checkpoint)
     with Runtime(path, num_threads=torch.get_num_threads()) as runtime:
         times = network_latency(runtime, model, runtime.preprocess([image])[0])
@@ -180,7 +179,7 @@ def int8(context: Context) -> Results:
          '--analysis-images', '16', '--cfg-options', *context.cfg_options],
         context.work_dir / 'int8.log', show=r'(?:calibration|sensitivity|profile|switching).*')
     results: Results = {}
-    for row in json.loads((folder / 'report.json').read_text())['rows']:
+    for row in read_json(folder / 'report.json', 'a report')['rows']:
         results[row['name']] = (f'AP {row["ap"]:.1f}, {row["latency_ms"]:.1f} ms, '
                                 f'{row["size_mb"]:.1f} MB')
     complete = context.work_dir / 'deployed_int8'

@@ -6,7 +6,6 @@ it was. A table with the results is printed and written to summary.md in the
 work folder.
 """
 import argparse
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import List
@@ -17,7 +16,7 @@ from mmyolonas.utils import arguments
 from mmyolonas.utils.checkpoints import last_checkpoint
 from mmyolonas.utils.cli import add_cfg_options, new_parser, run_main
 from mmyolonas.utils.errors import UserError
-from mmyolonas.utils.files import write_image
+from mmyolonas.utils.files import read_json, write_image
 from mmyolonas.utils.outputs import check_folder
 from mmyolonas.utils.stages import Results, Stage, StageRunner, last_metrics, run_tool
 
@@ -117,7 +116,7 @@ def draw(context: Context) -> Results:
     from mmyolonas.visualization.drawing import draw_poses
     predictor = Predictor(load_config(str(context.config)), str(context.checkpoint()),
                           InferenceOptions(score_thr=0.4))
-    truth = json.loads(context.annotations.read_text())
+    truth = read_json(context.annotations, 'a COCO file')
     pictures, titles = [], []
     for entry in truth['images'][:6]:
         image = read_image(context.data_dir / 'val' / entry['file_name'])

@@ -3,11 +3,11 @@
 Several reports (of QAT and of the float model, or of several plans) are drawn
 into one chart; the first gives the frontier.
 """
-import json
 import os
 
 from mmyolonas.utils.cli import new_parser, run_main
 from mmyolonas.utils.errors import UserError
+from mmyolonas.utils.files import read_json
 from mmyolonas.utils.outputs import check_file
 
 EXAMPLES = '''examples:
@@ -27,14 +27,11 @@ def parse_args():
 def read_report(text: str) -> dict:
     """Read a report; rows get the name in front of ``=``."""
     name, _, path = text.rpartition('=')
-    try:
-        with open(path, encoding='utf-8') as file:
-            report = json.load(file)
-        for row in report['rows']:
-            row['name'] = f'{name} {row["name"]}'.strip()
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f'{path} is no report of tools/quantize.py: {error}') from error
-    return report
+    def check(report: dict) -> dict:
+        rows = [dict(row, name=f'{name} {row["name"]}'.strip()) for row in report['rows']]
+        return dict(report, rows=rows, runtime=str(report['runtime']))
+
+    return read_json(path, 'a report of tools/quantize.py', check=check)
 
 
 def main() -> None:

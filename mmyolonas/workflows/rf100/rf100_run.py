@@ -1,5 +1,4 @@
 """Training and scoring a detector on each of many data sets (Roboflow 100's protocol)."""
-import json
 import math
 import traceback
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from mmyolonas.utils.files import (
     explain_full_disk,
     file_digest,
     is_full_disk,
+    read_json,
     write_json,
     write_text,
 )
@@ -289,7 +289,7 @@ def _check_identity(work_dir: Path, identity: Dict[str, object]) -> None:
     """Note the options of a folder; refuse to mix results of different ones."""
     path = work_dir / 'options.json'
     if path.is_file():
-        before = json.loads(path.read_text())
+        before = read_json(path, 'a note of the options', advice='Give another --work-dir.')
         other = [key for key in identity if before.get(key) != identity[key]]
         if other:
             raise UserError(f'{work_dir} holds results of another {", ".join(other)}; give '
