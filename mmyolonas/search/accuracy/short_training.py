@@ -105,7 +105,7 @@ class TrainingLog:
             key = tuple(record['interrupted'])
             self.begun[key] = max(0, self.begun.get(key, 0) - 1)
         else:
-            training = build(Training, record)
+            training = build(Training, record, ignore=True)
             key = (training.key, training.seed, training.recipe)
             self.trainings[key] = training
             self.begun.pop(key, None)
