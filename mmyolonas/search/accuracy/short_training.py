@@ -152,7 +152,8 @@ class ShortTrainings:
         if missing:
             print(f'short trainings: {len(wanted)} wanted, {len(wanted) - len(missing)} done '
                   f'before, {len(chosen)} now', flush=True)
-        with Journal(self.path, dict(format=FORMAT)) as journal:
+        advice = 'For several processes on one folder give each a --shard I/N.'
+        with Journal(self.path, dict(format=FORMAT), advice=advice) as journal:
             for key in track(chosen, 'short trainings'):
                 task = wanted[key]
                 training = self._train(task, key, log, journal)

@@ -19,6 +19,7 @@ from mmyolonas.utils.files import (
     write_text,
 )
 from mmyolonas.utils.inert import literal, write_config_values
+from mmyolonas.utils.locks import only_writer
 from mmyolonas.utils.stages import (
     Results,
     Stage,
@@ -255,7 +256,14 @@ def run_all(names: Sequence[str], options: RF100Options, shard: str = '') -> Res
         read_checkpoint(options.pretrained)  # damaged ones are found out once, not 100 times
     identity = options.identity()
     _check_identity(work_dir, identity)
-    table = ResultTable(work_dir / (f'results_{shard}.csv' if shard else 'results.csv'))
+    path = work_dir / (f'results_{shard}.csv' if shard else 'results.csv')
+    with only_writer(path, advice='For several jobs on one folder give each a --shard I/N.'):
+        return _run_all(names, options, identity, ResultTable(path))
+
+
+def _run_all(names: Sequence[str], options: RF100Options, identity: Dict[str, object],
+             table: ResultTable) -> ResultTable:
+    work_dir = Path(options.work_dir)
     done = ResultTable.merged(work_dir)
     for number, name in enumerate(names, 1):
         head = f'=== {name} ({number} of {len(names)})'
