@@ -14,6 +14,8 @@ PIP_FLAGS ?=
 PYTEST_FLAGS ?=
 # Tests run in this many processes of one thread each; 2 GB of memory for each.
 TEST_PROCESSES ?= 2
+# Changed files and command lines of `make fuzz`; called again, it goes on.
+FUZZ_CASES ?= 12000
 
 R := requirements
 # -qq: errors only; the warnings are about indexes and build back ends, not about us.
@@ -40,10 +42,10 @@ CONSTRAINTS := $(R)/constraints$(shell $(PYTHON) -c 'import sys; print("-3.10" *
 unexport PYTHONDONTWRITEBYTECODE
 
 # Two test processes with two threads each would wait for each other.
-test test-slow test-classic test-onedl: export OMP_NUM_THREADS := 1
+test test-slow fuzz test-classic test-onedl: export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-classic env-onedl quickstart quickstart-pose test test-slow \
+.PHONY: help env env-classic env-onedl quickstart quickstart-pose test test-slow fuzz \
         test-classic test-onedl lint docs lock doctor
 
 help:  ## Show this list
@@ -100,6 +102,9 @@ test: env  ## The fast tests in the default environment
 
 test-slow: env  ## The tests that take minutes
 	@$(VENV)/bin/python $(PYTEST) -m slow
+
+fuzz: env  ## Whatever goes in: 12,000 changed files and command lines, with figures (an hour)
+	@$(VENV)/bin/python -m tests.fuzz.run --cases $(FUZZ_CASES)
 
 test-classic: env-classic  ## The tests on torch 2.1.2, numpy 1.26, compiled mmcv 2.1.0
 	@$(VENV_CLASSIC)/bin/python $(PYTEST)

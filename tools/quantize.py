@@ -21,6 +21,7 @@ from mmyolonas.utils import arguments
 from mmyolonas.utils.cli import add_config_options, new_parser, run_main
 from mmyolonas.utils.configs import load_config
 from mmyolonas.utils.errors import UserError
+from mmyolonas.utils.locks import only_writer
 from mmyolonas.utils.outputs import check_folder
 
 #: Images that a written file is compared on.
@@ -171,6 +172,12 @@ def main() -> None:
     cfg = load_config(args.config, args.cfg_options)
     check_folder(args.work_dir)
     os.makedirs(args.work_dir, exist_ok=True)
+    with only_writer(args.work_dir):
+        quantise(args, cfg)
+
+
+def quantise(args, cfg) -> None:
+    """Make, measure and report the files."""
     from mmyolonas.quantization.choice.plan import Plan
     from mmyolonas.quantization.choice.plots import plot_report, plot_sensitivity
     from mmyolonas.quantization.choice.sensitivity import Sensitivity

@@ -5,6 +5,7 @@ from mmyolonas.engine.running import (
     apply_auto_scale_lr,
     apply_resume,
     build_runner,
+    only_training,
     prepare_run,
 )
 from mmyolonas.utils.cli import add_config_options, add_run_options, new_parser, run_main
@@ -44,7 +45,8 @@ def main() -> None:
     apply_auto_scale_lr(cfg, args.auto_scale_lr)
     apply_resume(cfg, args.resume)
     check_data(cfg, ('train_dataloader', 'val_dataloader'))
-    build_runner(cfg).train()
+    with only_training(cfg):
+        build_runner(cfg).train()
 
 
 if __name__ == '__main__':

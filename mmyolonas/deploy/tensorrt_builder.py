@@ -234,7 +234,7 @@ def _find_cached(engine_path: str, key: str) -> Optional[EngineInfo]:
             return None
         return EngineInfo(engine_path, build['backend'], build['version'], build['precision'],
                           build['size'], 0.0, True, build['num_layers'])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
 
 

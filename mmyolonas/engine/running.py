@@ -2,14 +2,16 @@
 import argparse
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Optional
+from typing import Iterator, Optional
 
 from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmyolonas.utils.checkpoints import last_checkpoint
 from mmyolonas.utils.errors import UserError
+from mmyolonas.utils.locks import only_writer
 from mmyolonas.utils.outputs import check_folder
 
 
@@ -121,6 +123,22 @@ def apply_resume(cfg: Config, resume: Optional[str]) -> None:
             raise UserError(f'cannot resume: checkpoint {resume} does not exist.')
     cfg.resume = True
     cfg.load_from = str(checkpoint) if resume == 'auto' else resume
+
+
+@contextmanager
+def only_training(cfg: Config) -> Iterator[None]:
+    """Be the only training of a work folder; the first process of a distributed one counts.
+
+    Raises:
+        UserError: Another training is running there; each would overwrite the other's
+            checkpoints.
+    """
+    if int(os.environ.get('RANK', 0)):
+        yield
+        return
+    os.makedirs(cfg.work_dir, exist_ok=True)
+    with only_writer(cfg.work_dir, advice='Wait until it has ended, or give another --work-dir.'):
+        yield
 
 
 def build_runner(cfg: Config) -> Runner:

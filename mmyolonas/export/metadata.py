@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Dict, List, Mapping, Optional, Sequence
 
+from mmyolonas.utils.typed import build
+
 FORMAT = 'mmyolonas/1'
 TASKS = ('detection', 'pose')
 NMS_FLAVOURS = ('onnx', 'efficient_nms', 'none')
@@ -173,11 +175,35 @@ class ModelMetadata:
                 f'{source} has meta data of format {written!r}, this version reads {FORMAT!r}; '
                 'export the model again.')
         known = {f.name for f in fields(cls)}
-        values = {key: json.loads(text) for key, text in props.items() if key in known}
-        for key, kind in (('preprocess', Preprocess), ('postprocess', Postprocess)):
-            names = {f.name for f in fields(kind)}
-            values[key] = kind(**{k: v for k, v in values.get(key, {}).items() if k in names})
-        return cls(**values)
+        try:
+            values = {key: json.loads(text) for key, text in props.items() if key in known}
+            for key, kind in (('preprocess', Preprocess), ('postprocess', Postprocess)):
+                values[key] = build(kind, values.get(key, {}), key, ignore=True)
+            metadata = build(cls, values)
+            _check_numbers(metadata)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise ValueError(f'{source} has damaged meta data ({str(error)[:200]}); export the '
+                             'model again.') from error
+        return metadata
+
+
+def _check_numbers(meta: ModelMetadata) -> None:
+    """Raise if pre- and post-processing cannot be done with these numbers."""
+    pre, post = meta.preprocess, meta.postprocess
+    for name, values, count, low, high in (
+            ('resize_size', pre.resize_size, 2, 1, 65536), ('pad_size', pre.pad_size, 2, 1, 65536),
+            ('input_size', meta.input_size, 2, 1, 65536), ('pad_value', pre.pad_value, 3, 0, 255),
+            ('mean', pre.mean, 3, -1e6, 1e6), ('std', pre.std, 3, 1e-6, 1e6),
+            ('pad_divisor', [pre.pad_divisor], 1, 1, 4096),
+            ('thresholds', [post.score_threshold, post.iou_threshold], 2, 0, 1),
+            ('limits', [post.pre_top_k, post.max_detections], 2, 1, 10**7)):
+        if values is not None and (len(values) != count or not all(
+                low <= value <= high for value in values)):
+            raise ValueError(f'{name} is {values}')
+    points = len(meta.keypoint_names)
+    if points and not all(len(pair) == 2 and all(0 <= i < points for i in pair)
+                          for pair in meta.skeleton):
+        raise ValueError('skeleton joins other key points')
 
 
 def _choice(name: str, value: str, choices: Sequence[str]) -> None:

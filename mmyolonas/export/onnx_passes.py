@@ -269,7 +269,18 @@ def load_onnx(path: str, weights: bool = True) -> Any:
     onnx = require('onnx', 'Reading an ONNX file')
     if not os.path.isfile(path):
         raise FileNotFoundError(f'no such ONNX file: {path}')
-    return onnx.load(path, load_external_data=weights)
+    try:
+        model = onnx.load(path, load_external_data=weights)
+        if not model.graph.input or not model.graph.output or not model.graph.node:
+            raise ValueError('it has no inputs, outputs or operators')
+    except FileNotFoundError as error:
+        raise ValueError(f'{path} keeps its weights in a file beside it that is missing: '
+                         f'{error.filename}.') from error
+    except Exception as error:  # protobuf's and onnx's own kinds
+        reason = ' '.join(str(error).split())[:200]
+        raise ValueError(f'{path} is damaged or not an ONNX file ({reason}): export it again.') \
+            from error
+    return model
 
 
 def get_metadata(path: str) -> ModelMetadata:

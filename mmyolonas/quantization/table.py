@@ -7,6 +7,8 @@ from typing import Dict, Iterable, List, Union
 import numpy as np
 
 from mmyolonas.utils import UserError, write_text
+from mmyolonas.utils.files import read_json
+from mmyolonas.utils.typed import build
 
 FORMAT = 'mmyolonas-ranges/1'
 
@@ -49,13 +51,13 @@ class RangeTable:
         Raises:
             UserError: No such file, or it is no table of ranges.
         """
-        try:
-            data = json.loads(Path(path).read_text(encoding='utf-8'))
-        except (OSError, ValueError) as error:
-            raise UserError(f'cannot read the ranges {path}: {error}') from error
-        if not isinstance(data, dict) or data.pop('format', None) != FORMAT:
-            raise UserError(f'{path} is no table of ranges; tools/quantize.py writes one.')
-        return cls(**data)
+        def check(data: dict) -> 'RangeTable':
+            if data.pop('format', None) != FORMAT:
+                raise ValueError(f'its format is not {FORMAT}')
+            return build(cls, data)
+
+        return read_json(path, 'a table of ranges', check=check,
+                         advice='tools/quantize.py writes one.')
 
     def check(self, layers: Iterable[str]) -> None:
         """Raise unless the table is of a model with these weighted layers.

@@ -63,7 +63,8 @@ class OnnxRuntimeSession(Session):
             hint = ''
             if 'EfficientNMS_TRT' in message:
                 hint = ' (nms="efficient_nms" is for TensorRT; export with nms="onnx")'
-            raise ValueError(f'onnxruntime cannot load {path}{hint}: {message}') from error
+            raise ValueError(f'onnxruntime cannot load {path}{hint}: '
+                             f'{" ".join(message.split())[:300]}') from error
         check_onnx_weights(path)
         self.inputs = [_info(node) for node in self._session.get_inputs()]
         self.outputs = [_info(node) for node in self._session.get_outputs()]
@@ -71,7 +72,11 @@ class OnnxRuntimeSession(Session):
         self._names = [info.name for info in self.outputs]
 
     def _run(self, feed: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
-        return dict(zip(self._names, self._session.run(self._names, feed)))
+        try:
+            return dict(zip(self._names, self._session.run(self._names, feed)))
+        except Exception as error:  # its own exception types are not importable everywhere
+            raise ValueError(f'onnxruntime cannot run {self.path}: '
+                             f'{" ".join(str(error).split())[:300]}') from error
 
     def end_profiling(self) -> str:
         """Write the profile, if ``settings`` had one made; return the file."""

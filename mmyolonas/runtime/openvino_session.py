@@ -31,7 +31,8 @@ class OpenVINOSession(Session):
         try:
             model = core.read_model(path)
         except RuntimeError as error:
-            raise ValueError(f'openvino cannot read {path}: {error}') from error
+            raise ValueError(f'openvino cannot read {path}: '
+                             f'{" ".join(str(error).split())[:300]}') from error
         for node in model.get_ops():
             if node.get_type_name() == 'Constant' and node.get_element_type().is_real():
                 check_numbers(path, node.get_friendly_name(), node.get_data())
@@ -43,13 +44,21 @@ class OpenVINOSession(Session):
             if num_threads:
                 options['INFERENCE_NUM_THREADS'] = num_threads
         options.update(settings or {})
-        self._model = core.compile_model(model, device.upper(), options)
+        try:
+            self._model = core.compile_model(model, device.upper(), options)
+        except RuntimeError as error:
+            raise ValueError(f'openvino cannot compile {path} for {device}: '
+                             f'{" ".join(str(error).split())[:300]}') from error
         self._request = self._model.create_infer_request()
         self.inputs = [_info(port) for port in self._model.inputs]
         self.outputs = [_info(port) for port in self._model.outputs]
 
     def _run(self, feed: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
-        results = self._request.infer(feed, share_inputs=True)
+        try:
+            results = self._request.infer(feed, share_inputs=True)
+        except RuntimeError as error:
+            raise ValueError(f'openvino cannot run {self.path}: '
+                             f'{" ".join(str(error).split())[:300]}') from error
         return {info.name: results[index].copy() for index, info in enumerate(self.outputs)}
 
     def node_times(self) -> Dict[str, float]:

@@ -128,6 +128,11 @@ class Runtime:
             raise ValueError(
                 f'score_threshold {score_threshold} is below the {rules.score_threshold} that '
                 'the file was exported with; export it again with a lower one.')
+        try:
+            self._check_graph(path)
+        except ValueError:
+            self.session.close()
+            raise
         self._input = self.session.inputs[0]
         fixed_batch, _, height, width = self._input.shape
         self.batch_size = fixed_batch or batch_size
@@ -142,6 +147,32 @@ class Runtime:
             input_size = (width, height)
         if input_size:
             self.preprocessing = self.preprocessing.for_input_size(*input_size)
+
+    def _check_graph(self, path: str) -> None:
+        """Raise unless inputs and outputs are what the description says."""
+        inputs, outputs = self.session.inputs, {i.name: i for i in self.session.outputs}
+        rules, pose = self.metadata.postprocess, self.metadata.task == 'pose'
+        wanted = dict(
+            onnx=dict(dets=3, keypoints=4) if pose else dict(dets=3, labels=2),
+            efficient_nms=dict(num_dets=2, boxes=3, scores=2, labels=2),
+            none=dict(boxes=3, scores=3, **(dict(keypoints=4, keypoint_scores=3) if pose else {}))
+        )[rules.nms]
+        kind = 'uint8' if self.preprocessing_in_graph else 'float32'
+        if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[1] not in (3, None) or (
+                inputs[0].dtype != kind):
+            raise ValueError(f'{path} is no detector of ours: it should take one batch of images '
+                             f'({kind}, batch x 3 x height x width), and takes '
+                             + ', '.join(f'{i.name} {i.dtype} {i.shape}' for i in inputs))
+        for name, sides in wanted.items():
+            if name not in outputs or len(outputs[name].shape) != sides:
+                raise ValueError(f'{path} is no detector of ours: by its description it gives '
+                                 f'{", ".join(wanted)}, and it gives '
+                                 + ', '.join(f'{i.name} {i.shape}' for i in outputs.values()))
+
+    @property
+    def preprocessing_in_graph(self) -> bool:
+        """bool: Whether the file takes raw BGR pixels."""
+        return self.metadata.preprocess.in_graph
 
     def __call__(self, images: Union[Image, Iterable[Image]]) -> Union[
             RuntimeResult, List[RuntimeResult]]:

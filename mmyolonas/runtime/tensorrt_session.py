@@ -7,6 +7,8 @@ import numpy as np
 from mmyolonas.runtime.base import Session, TensorInfo
 from mmyolonas.runtime.cuda import Cuda
 from mmyolonas.runtime.tensorrt_api import TensorRTApi
+from mmyolonas.utils.files import read_json
+from mmyolonas.utils.typed import check
 
 
 class TensorRTSession(Session):
@@ -52,9 +54,9 @@ class TensorRTSession(Session):
         self._read_tensors()
         side_car = f'{path}.json'
         if os.path.exists(side_car):
-            import json
-            with open(side_car, encoding='utf-8') as file:
-                self.props = json.load(file)
+            self.props = read_json(side_car, 'the description of an engine',
+                                   check=lambda props: check(Dict[str, str], props),
+                                   advice='Build the engine again.')
 
     def _read_tensors(self) -> None:
         trt = self._api.trt

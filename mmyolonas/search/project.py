@@ -14,8 +14,9 @@ from mmyolonas.search.space.encoding import Genome
 from mmyolonas.search.space.space import Space
 from mmyolonas.search.space.space_table import INPUT_SIZES, PUBLISHED
 from mmyolonas.utils.errors import UserError
-from mmyolonas.utils.files import PathLike, write_json
+from mmyolonas.utils.files import PathLike, read_json, write_json
 from mmyolonas.utils.progress import track
+from mmyolonas.utils.typed import build
 
 #: Architectures of a sample that are chosen from one pool of drawn ones, and how many are
 #: drawn for each.
@@ -48,6 +49,10 @@ class Settings:
     trunk: Optional[str] = None
 
 
+def _check_settings(values: Dict[str, Any]) -> Dict[str, Any]:
+    return asdict(build(Settings, values))
+
+
 class Project:
     """Everything that lies in the folder of a search.
 
@@ -77,12 +82,8 @@ class Project:
         path = Path(folder) / _FILE
         given = {key: value for key, value in given.items() if value is not None}
         if path.is_file():
-            try:
-                kept = json.loads(path.read_text(encoding='utf-8'))
-                Settings(**kept)
-            except (ValueError, TypeError) as error:
-                raise UserError(f'{path} cannot be read ({error}); give another folder.') \
-                    from error
+            kept = read_json(path, 'the settings of a search', check=_check_settings,
+                             advice='Give another folder.')
             given = json.loads(json.dumps(given))
             differ = [f'{key} {kept[key]} (given: {value})' for key, value in given.items()
                       if kept[key] != value]
@@ -114,7 +115,7 @@ class Project:
         """
         path = self.path('sample.json')
         with FileLock(f'{path}.lock'):
-            kept = json.loads(path.read_text()) if path.is_file() else []
+            kept = read_json(path, 'a sample of architectures', list) if path.is_file() else []
             before = len(kept)
             while len(kept) < count:
                 kept += self._block(len(kept) // _BLOCK)

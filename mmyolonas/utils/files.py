@@ -202,6 +202,8 @@ def write_figure(path: PathLike, figure: Any, dpi: int = 110) -> None:
     kind = Path(path).suffix[1:].lower() or 'png'
     if kind not in figure.canvas.get_supported_filetypes():
         raise UserError(f'cannot write {path}: matplotlib has no format {kind!r}; use .png.')
+    for text in figure.findobj(lambda artist: hasattr(artist, 'set_parse_math')):
+        text.set_parse_math(False)  # names from data may hold dollars
     figure.savefig(buffer, dpi=dpi, format=kind)
     write_bytes(path, buffer.getbuffer())
 

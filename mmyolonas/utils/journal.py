@@ -24,6 +24,7 @@ class Journal(AbstractContextManager):
         sync_interval (float): Seconds after which a record is forced to the
             disk; a crash of the machine (not of the process) loses no more.
             Defaults to 5.
+        advice (str): What to do if another process is writing to it.
 
     Attributes:
         discarded (bool): Whether a journal of other settings was put aside.
@@ -32,14 +33,15 @@ class Journal(AbstractContextManager):
         UserError: Another process is writing to it, or the folder cannot be written to.
     """
 
-    def __init__(self, path: PathLike, header: Dict[str, Any], sync_interval: float = 5) -> None:
+    def __init__(self, path: PathLike, header: Dict[str, Any], sync_interval: float = 5,
+                 advice: str = 'Wait until it has ended, or give another output.') -> None:
         self.path = Path(path)
         self.header = json.loads(json.dumps(header))
         self.sync_interval = sync_interval
         self.discarded = False
         self._last_sync = time.monotonic()
         with ExitStack() as stack:
-            stack.enter_context(only_writer(self.path))
+            stack.enter_context(only_writer(self.path, advice=advice))
             whole = self._put_aside_others()
             with explain_full_disk(self.path, 'Make room and start the same command again.'):
                 self._file = stack.enter_context(open(self.path, 'ab'))

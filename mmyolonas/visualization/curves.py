@@ -1,12 +1,12 @@
 """Training curves from what mmengine writes."""
-import json
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import PathLike, write_figure
+from mmyolonas.utils.journal import read_lines
 
 Series = Dict[str, Tuple[List[float], List[float]]]
 
@@ -43,18 +43,20 @@ def read_log(work_dir: PathLike) -> TrainingLog:
     train: Dict[str, Dict[float, float]] = defaultdict(dict)
     val: Dict[str, Dict[float, float]] = defaultdict(dict)
     for file in files:
-        for line in file.read_text().splitlines():
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError:
-                continue  # the last line of a killed process
-            step = record.pop('step', None)
+        for record in read_lines(file.read_bytes().splitlines(keepends=True)):
+            step = record.pop('step', None) if isinstance(record, dict) else None
+            if not _is_number(step):
+                continue
             # training lines count iterations, evaluation lines epochs
             target = train if 'iter' in record and 'loss' in record else val
             for name, value in record.items():
-                if step is not None and name not in ('iter', 'epoch'):
+                if _is_number(value) and name not in ('iter', 'epoch'):
                     target[name][step] = value
     return TrainingLog(_sorted(train), _sorted(val))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _sorted(points: Dict[str, Dict[float, float]]) -> Series:

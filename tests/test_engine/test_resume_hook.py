@@ -54,7 +54,7 @@ def test_more_epochs(tmp_path, caplog):
     rest, _ = run(tmp_path, 8, tmp_path / 'work4' / 'epoch_4.pth')
     assert len(short) == 8 and len(whole) == 16 and len(rest) == 8
     assert rest == pytest.approx(whole[8:], rel=1e-6)
-    assert rest[0] > 50 * short[-1]
+    assert rest[0] > 5 * short[-1]
     again, _ = run(tmp_path, 8, tmp_path / 'work8' / 'epoch_6.pth')  # nothing has changed
     assert again == pytest.approx(whole[12:], rel=1e-6)
 

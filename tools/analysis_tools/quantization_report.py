@@ -3,12 +3,14 @@
 Several reports (of QAT and of the float model, or of several plans) are drawn
 into one chart; the first gives the frontier.
 """
-import json
 import os
+from dataclasses import asdict
 
 from mmyolonas.utils.cli import new_parser, run_main
 from mmyolonas.utils.errors import UserError
+from mmyolonas.utils.files import read_json
 from mmyolonas.utils.outputs import check_file
+from mmyolonas.utils.typed import build
 
 EXAMPLES = '''examples:
   python tools/analysis_tools/quantization_report.py work_dirs/int8/report.json
@@ -27,14 +29,17 @@ def parse_args():
 def read_report(text: str) -> dict:
     """Read a report; rows get the name in front of ``=``."""
     name, _, path = text.rpartition('=')
-    try:
-        with open(path, encoding='utf-8') as file:
-            report = json.load(file)
+    from mmyolonas.quantization.workflow import Report
+
+    def check(report: dict) -> dict:
+        report = asdict(build(Report, report, ignore=True))
         for row in report['rows']:
             row['name'] = f'{name} {row["name"]}'.strip()
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f'{path} is no report of tools/quantize.py: {error}') from error
-    return report
+            if row['interval'] is not None and len(row['interval']) != 2:
+                raise ValueError('an interval has two ends')
+        return report
+
+    return read_json(path, 'a report of tools/quantize.py', check=check)
 
 
 def main() -> None:

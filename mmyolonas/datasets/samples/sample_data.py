@@ -16,7 +16,8 @@ import numpy as np
 from mmyolonas.datasets.samples.sample_figures import KEYPOINT_NAMES, SKELETON, figures_image
 from mmyolonas.datasets.samples.sample_shapes import SHAPE_CLASSES, shapes_image
 from mmyolonas.datasets.samples.sample_textures import texture_bank
-from mmyolonas.utils.files import write_image, write_json, write_text
+from mmyolonas.utils.errors import UserError
+from mmyolonas.utils.files import read_json, write_image, write_json, write_text
 from mmyolonas.utils.progress import track
 
 _VERSION = 1
@@ -132,9 +133,8 @@ def _generate(out_dir: str, task: str, prefix: str, counts: Tuple[int, int], siz
 
 def _read_description(out_dir: str) -> Optional[dict]:
     try:
-        with open(os.path.join(out_dir, _DESCRIPTION), encoding='utf-8') as file:
-            return json.load(file)
-    except (OSError, ValueError):
+        return read_json(os.path.join(out_dir, _DESCRIPTION), 'a description of drawn data')
+    except UserError:
         return None
 
 

@@ -1,7 +1,7 @@
 """Saves checkpoints so that a failed save costs nothing."""
 import os
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Union
 
@@ -99,7 +99,8 @@ class AtomicCheckpointHook(CheckpointHook):
             if not runner.iter:
                 note.unlink(missing_ok=True)  # of an earlier training
             elif note.is_file():
-                validated = [int(note.read_text())]
+                with suppress(ValueError):  # damaged: validated once too often
+                    validated = [int(note.read_bytes())]
         broadcast_object_list(validated)
         loop = runner.train_loop
         # later than the checkpoint: that is saved less often than there are validations

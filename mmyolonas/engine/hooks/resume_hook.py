@@ -103,8 +103,11 @@ def _recompute(schedulers: List[Any], checkpoint: dict, source: str, epoch: int,
                iteration: int) -> None:
     """Put the values of the config's schedule at a place of it into a checkpoint."""
     groups = schedulers[0].optimizer.param_groups if schedulers else []
-    saved = checkpoint['optimizer'].get('param_groups')
-    if saved is None or len(saved) != len(groups) or any(
+    saved = list(checkpoint['optimizer'].get('param_groups') or ())
+    base = checkpoint['optimizer'].get('base_param_settings')
+    if isinstance(base, dict):  # mmengine's wrapper schedules it as one more group
+        saved.append(base)
+    if not groups or len(saved) != len(groups) or any(
             'ReduceOnPlateau' in type(item).__name__ for item in schedulers):
         raise UserError(f'the schedule of the config is not that of {source} and cannot be '
                         'recomputed; resume with the settings that the training was begun with.')

@@ -1,5 +1,4 @@
 """Averages the best snapshots of a training."""
-import json
 import math
 import time
 from dataclasses import asdict, dataclass
@@ -16,8 +15,9 @@ from torch import Tensor
 from mmyolonas.registry import HOOKS
 from mmyolonas.utils.checkpoints import read_checkpoint
 from mmyolonas.utils.errors import UserError
-from mmyolonas.utils.files import explain_full_disk, write_checkpoint, write_json
+from mmyolonas.utils.files import explain_full_disk, read_json, write_checkpoint, write_json
 from mmyolonas.utils.progress import track
+from mmyolonas.utils.typed import build
 
 
 @dataclass
@@ -176,9 +176,9 @@ class SnapshotAverageHook(Hook):
 def read_index(folder: Path) -> List[Snapshot]:
     """Return the snapshots of a folder, as far as their files are there."""
     try:
-        rows = json.loads((folder / 'index.json').read_text())['snapshots']
-        found = [Snapshot(**row) for row in rows]
-    except (OSError, ValueError, KeyError, TypeError):
+        found = read_json(folder / 'index.json', 'an index of snapshots', check=lambda index: [
+            build(Snapshot, row) for row in index['snapshots']])
+    except UserError:
         return []
     return [snapshot for snapshot in found if (folder / snapshot.file).is_file()]
 

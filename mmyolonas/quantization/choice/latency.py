@@ -1,11 +1,11 @@
 """What 8 bit gains in time, group by group, and what switching costs."""
-import json
 import os
 import re
 import tempfile
 import time
 from collections import defaultdict
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
@@ -17,7 +17,9 @@ from mmyolonas.quantization.choice.variants import Variants
 from mmyolonas.quantization.graph.groups import group_name
 from mmyolonas.runtime.kernels import profile_kernels
 from mmyolonas.runtime.timing import measure
-from mmyolonas.utils import UserError, track, write_json
+from mmyolonas.utils import track, write_json
+from mmyolonas.utils.files import read_json
+from mmyolonas.utils.typed import build
 
 REST = 'rest'
 _SUFFIX = re.compile(r'(?:_token_\d+|_nchwc|_quant)+$')
@@ -53,10 +55,8 @@ class LatencyTable:
         Raises:
             UserError: No such file, or it is no table of latencies.
         """
-        try:
-            return cls(**json.loads(Path(path).read_text(encoding='utf-8')))
-        except (OSError, ValueError, TypeError) as error:
-            raise UserError(f'{path} is no latency table: {error}') from error
+        return read_json(path, 'a latency table', check=partial(build, cls),
+                         advice='tools/quantize.py --method selective writes one.')
 
     def predict(self, boundaries: 'Boundaries', names: Iterable[str]) -> float:
         """Return the time of a plan with these groups in 8 bit."""

@@ -8,6 +8,8 @@ from mmyolonas.quantization.graph.dataflow import Dataflow
 from mmyolonas.quantization.graph.groups import Group, find_groups
 from mmyolonas.quantization.graph.selection import Selection, select
 from mmyolonas.utils import UserError, write_text
+from mmyolonas.utils.files import read_json
+from mmyolonas.utils.typed import build
 
 FORMAT = 'mmyolonas-plan/1'
 PRECISIONS = ('int8', 'float')
@@ -88,14 +90,12 @@ class Plan:
         Raises:
             UserError: No such file, or it is no plan.
         """
-        try:
-            data = json.loads(Path(path).read_text(encoding='utf-8'))
-        except (OSError, ValueError) as error:
-            raise UserError(f'cannot read the plan {path}: {error}') from error
-        if not isinstance(data, dict) or data.pop('format', None) != FORMAT:
-            raise UserError(f'{path} is no plan; tools/quantize.py writes one.')
-        data['groups'] = [PlanEntry(**row) for row in data['groups']]
-        return cls(**data)
+        def check(data: Dict[str, Any]) -> 'Plan':
+            if data.pop('format', None) != FORMAT:
+                raise ValueError(f'its format is not {FORMAT}')
+            return build(cls, data)
+
+        return read_json(path, 'a plan', check=check, advice='tools/quantize.py writes one.')
 
 
 def selection_of(flow: Dataflow, names: Iterable[str], integer_outputs: bool = True) -> Selection:

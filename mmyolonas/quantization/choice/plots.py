@@ -8,6 +8,7 @@ from mmyolonas.utils.files import write_figure
 def _pyplot() -> Any:
     import matplotlib
     matplotlib.use('Agg')
+    matplotlib.rcParams['text.parse_math'] = False  # names may hold dollars
     from matplotlib import pyplot
     return pyplot
 
@@ -69,7 +70,8 @@ def plot_report(report: Dict[str, Any], path: str) -> None:
     if report['frontier'] and base is not None:
         points = sorted((plan['latency'], base - plan['ap_loss']) for plan in report['frontier'])
         axis.plot(*zip(*points), '.--', color='grey', label='frontier, predicted', zorder=0)
-    axis.set_xlabel(f'ms on {report["runtime"]}, {report["settings"].get("threads")} threads')
+    threads = report['settings'].get('threads')
+    axis.set_xlabel(f'ms on {report["runtime"]}, {threads} threads')
     axis.set_ylabel('AP, points (bars: 95 % of the loss, over images)')
     axis.grid(alpha=0.3)
     axis.legend()

@@ -3,13 +3,15 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Sequence, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Union
 
 import numpy as np
 
 from mmyolonas.quantization.choice.scoring import Scorer
 from mmyolonas.quantization.choice.variants import Variants
 from mmyolonas.utils import UserError, track, write_json
+from mmyolonas.utils.files import read_json
+from mmyolonas.utils.typed import build
 
 FULL = 'all'
 
@@ -86,15 +88,10 @@ class Sensitivity:
         Raises:
             UserError: No such file, it is no analysis, or of another model.
         """
-        try:
-            data = json.loads(Path(path).read_text(encoding='utf-8'))
-            data.pop('key', None)
-            groups = {name: GroupScore(**row) for name, row in data.pop('groups').items()}
-            result = cls(groups, **data)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UserError(f'{path} is no analysis of tools/quantize.py: {error}') from error
-        if names is not None and set(groups) != set(names):
-            other = sorted(set(groups) ^ set(names))
+        result = read_json(path, 'an analysis of tools/quantize.py',
+                           check=lambda data: build(cls, data, ignore=True))
+        if names is not None and set(result.groups) != set(names):
+            other = sorted(set(result.groups) ^ set(names))
             raise UserError(f'{path} is the analysis of another model: {other[0]} is in one of '
                             'them only.')
         return result
@@ -121,6 +118,15 @@ def score_divergence(reference: np.ndarray, scores: np.ndarray) -> float:
     p = np.clip(np.asarray(reference, np.float64), 1e-7, 1 - 1e-7)
     q = np.clip(np.asarray(scores, np.float64), 1e-7, 1 - 1e-7)
     return float((p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))).sum())
+
+
+def _check_known(data: Dict[str, Any]) -> Dict[str, Any]:
+    known = data.get('known', {})
+    for name, values in known.items():
+        if not name.endswith(('cheap', 'ap', 'in', 'out')) or not all(
+                isinstance(value, (int, float)) for value in values.values()):
+            raise ValueError(f'{name} holds something else')
+    return dict(data, known=known)
 
 
 class SensitivityAnalysis:
@@ -162,10 +168,10 @@ class SensitivityAnalysis:
         if self.cache is None or not self.cache.is_file():
             return {}
         try:
-            data = json.loads(self.cache.read_text(encoding='utf-8'))
-        except ValueError:
+            data = read_json(self.cache, 'an analysis', check=_check_known)
+        except UserError:
             return {}
-        return data.get('known', {}) if data.get('key') == self.key else {}
+        return data['known'] if data.get('key') == self.key else {}
 
     def _remember(self, name: str, compute: Callable[[], dict]) -> dict:
         if name not in self._known:

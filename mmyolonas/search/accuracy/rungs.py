@@ -87,7 +87,10 @@ class ScoreKeeper:
         found: Dict[str, Dict[str, Tuple[float, float]]] = {}
         header = dict(format=FORMAT, recipe=self.recipe.fingerprint, seed=self.seed)
         with Journal(self.path, header) as journal:
-            for key, name, value, seconds in journal:
+            for line in journal:
+                if not isinstance(line, list) or len(line) != 4:
+                    continue
+                key, name, value, seconds = line
                 found.setdefault(key, {})[name] = (value, seconds)
             todo = [genome for genome in genomes
                     if set(names) - set(found.get(genome_key(genome), ()))]

@@ -4,7 +4,7 @@ import io
 import json
 import shutil
 import time
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
@@ -21,8 +21,9 @@ from mmyolonas.search.space.space import Space, genome_key
 from mmyolonas.utils.checkpoints import last_checkpoint
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import PathLike
-from mmyolonas.utils.journal import Journal
+from mmyolonas.utils.journal import Journal, read_lines
 from mmyolonas.utils.progress import track
+from mmyolonas.utils.typed import build
 
 FORMAT = 'mmyolonas-short-trainings/2'
 #: Ends of a process within one training after which that training counts as failed.
@@ -90,9 +91,9 @@ class TrainingLog:
             lines = path.read_bytes().splitlines(keepends=True)
             if lines and lines[0] != json.dumps(dict(format=FORMAT)).encode() + b'\n':
                 raise UserError(f'{path} is no journal of short trainings.')
-            for line in lines[1:]:
-                if line.endswith(b'\n'):  # another process may be writing the last
-                    log.take(json.loads(line))
+            for record in read_lines(lines[1:]):  # another process may be writing the last
+                with suppress(ValueError, TypeError, LookupError):
+                    log.take(record)
         return log
 
     def take(self, record: Dict[str, Any]) -> None:
@@ -101,9 +102,10 @@ class TrainingLog:
             key = tuple(record['begun'])
             self.begun[key] = self.begun.get(key, 0) + 1
         elif 'interrupted' in record:
-            self.begun[tuple(record['interrupted'])] -= 1
+            key = tuple(record['interrupted'])
+            self.begun[key] = max(0, self.begun.get(key, 0) - 1)
         else:
-            training = Training(**record)
+            training = build(Training, record, ignore=True)
             key = (training.key, training.seed, training.recipe)
             self.trainings[key] = training
             self.begun.pop(key, None)
@@ -150,7 +152,8 @@ class ShortTrainings:
         if missing:
             print(f'short trainings: {len(wanted)} wanted, {len(wanted) - len(missing)} done '
                   f'before, {len(chosen)} now', flush=True)
-        with Journal(self.path, dict(format=FORMAT)) as journal:
+        advice = 'For several processes on one folder give each a --shard I/N.'
+        with Journal(self.path, dict(format=FORMAT), advice=advice) as journal:
             for key in track(chosen, 'short trainings'):
                 task = wanted[key]
                 training = self._train(task, key, log, journal)

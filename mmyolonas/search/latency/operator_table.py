@@ -2,7 +2,6 @@
 import json
 import warnings
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
@@ -17,7 +16,8 @@ from mmyolonas.search.latency.operator_model import (
 )
 from mmyolonas.search.latency.operators import Operator, boundary_operators
 from mmyolonas.utils import UserError, write_text
-from mmyolonas.utils.files import PathLike
+from mmyolonas.utils.files import PathLike, read_json
+from mmyolonas.utils.typed import build
 
 FORMAT = 'mmyolonas-operators/1'
 #: Parts into which networks are divided to see how well a table predicts others.
@@ -250,18 +250,18 @@ class OperatorTable:
             UserError: No such file, or it is no table of operators.
         """
         try:
-            data = json.loads(Path(path).read_text(encoding='utf-8'))
-            if not isinstance(data, dict) or data.get('format') != FORMAT:
+            data = read_json(path, 'a table of operator latencies')
+            if data.get('format') != FORMAT:
                 raise UserError(f'{path} is no table of operator latencies; '
                                 'tools/search.py latency writes one.')
             table = cls(data['target'], data['machine'],
-                        [NetworkRecord(**record) for record in data['networks']],
+                        [build(NetworkRecord, record) for record in data['networks']],
                         [Operator(*row) for row in data['operators']])
             for precision, known in data['fits'].items():
                 known['kinds'] = {k: KindModel(**m) for k, m in known['kinds'].items()}
                 known['accuracy'] = known['accuracy'] and Accuracy(**known['accuracy'])
                 table._known[precision] = known
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
             raise UserError(f'{path} is no table of operator latencies ({error}).') from error
         if warn:
             table.warn_elsewhere(str(path), num_threads)

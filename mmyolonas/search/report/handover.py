@@ -1,5 +1,4 @@
 """Handing over what was found: configs, trainings by the recipe, measured latencies, report."""
-import json
 import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,7 +17,8 @@ from mmyolonas.search.space.space import genome_key
 from mmyolonas.search.study.frontier import choose, frontier, read_points, write_config
 from mmyolonas.search.study.verify import measure_models
 from mmyolonas.utils.errors import UserError
-from mmyolonas.utils.files import write_json
+from mmyolonas.utils.files import read_json, write_json
+from mmyolonas.utils.typed import build
 
 
 def hand_over(project: Project, target: Target, result: SearchResult, base: str,
@@ -75,7 +75,9 @@ def _chosen_rows(project: Project, target: Target) -> List[dict]:
     path = project.path(f'chosen_{target.label}.json')
     if not path.is_file():
         raise UserError(f'nothing was chosen for {target.label} yet; run tools/search.py search.')
-    return json.loads(path.read_text(encoding='utf-8'))
+    return read_json(path, 'a list of chosen models', list, lambda rows: [
+        dict(row, **asdict(build(Point, {key: row[key] for key in Point.__dataclass_fields__})))
+        for row in rows])
 
 
 def train_chosen(project: Project, points: Sequence[Point], published: Sequence[str],

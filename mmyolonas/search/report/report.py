@@ -1,5 +1,4 @@
 """One page about a search: what was measured, and what was not done."""
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence
@@ -13,7 +12,7 @@ from mmyolonas.search.report.handover import Verified, dominating
 from mmyolonas.search.report.plots import plot_targets
 from mmyolonas.search.space.encoding import Genome
 from mmyolonas.search.study.frontier import read_points
-from mmyolonas.utils.files import write_text
+from mmyolonas.utils.files import read_json, write_text
 
 _NOT_DONE = '''## What was not done
 
@@ -50,8 +49,7 @@ def _text(path: Path) -> Optional[str]:
 
 
 def _json(path: Path) -> Any:
-    text = _text(path)
-    return json.loads(text) if text else None
+    return read_json(path, 'a result of tools/search.py', object) if path.is_file() else None
 
 
 def _latency(project: Project, target: Target) -> List[str]:

@@ -1,5 +1,4 @@
 """From a folder of labelled images to a trained and judged detector."""
-import json
 import logging
 import os
 import re
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from mmyolonas.utils.errors import UserError
-from mmyolonas.utils.files import explain_full_disk, write_json, write_text
+from mmyolonas.utils.files import explain_full_disk, read_json, write_json, write_text
 from mmyolonas.utils.stages import Results, Stage, StageRunner
 from mmyolonas.workflows.finetune.finetune_settings import FinetuneOptions, choose_settings
 
@@ -287,7 +286,7 @@ def _report_text(task: Finetuning, checkpoint: Path, reports: dict,
     else:
         lines += ['There is no test split: checkpoint, threshold and scores are of the validation '
                   'images, so the scores are a little too good.', '']
-    data = json.loads((task.work_dir / 'data' / 'report.json').read_text())
+    data = read_json(task.work_dir / 'data' / 'report.json', 'a report on the data')
     lines += [f'- data: {len(data["warnings"])} warnings, see '
               f'{task.work_dir / "data" / "report.txt"}',
               f'- config: {task.config}', f'- checkpoint: {checkpoint}',

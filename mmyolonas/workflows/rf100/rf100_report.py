@@ -1,14 +1,13 @@
 """Report on many data sets beside released numbers."""
 import csv
 import io
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 from typing import Dict, List, Optional, Sequence
 
 from mmyolonas.utils.errors import UserError
-from mmyolonas.utils.files import write_text
+from mmyolonas.utils.files import read_json, write_text
 from mmyolonas.utils.progress import format_duration
 from mmyolonas.workflows.rf100.rf100 import (
     PUBLISHED_YOLONAS,
@@ -129,7 +128,8 @@ def _int8_ap(folder: Path) -> Optional[float]:
     path = folder / 'int8' / 'report.json'
     if not path.is_file():
         return None
-    rows = {row['name']: row.get('ap') for row in json.loads(path.read_text())['rows']}
+    rows = read_json(path, 'a report of tools/quantize.py', check=lambda data: {
+        row['name']: row['ap'] and float(row['ap']) for row in data['rows']})
     for name in ('selective', 'int8'):
         if rows.get(name) is not None:
             return rows[name] / 100

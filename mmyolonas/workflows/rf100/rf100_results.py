@@ -1,6 +1,7 @@
 """Results on many data sets, a line of CSV each."""
 import csv
 import io
+import itertools
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
 from pathlib import Path
@@ -69,10 +70,14 @@ class ResultTable:
     def _read(self) -> Iterator[Result]:
         kinds = {field.name: field.type for field in fields(Result)}
         with open(self.path, newline='', encoding='utf-8') as file:
-            for number, row in enumerate(csv.DictReader(file), 2):
+            rows = csv.DictReader(file)
+            for number in itertools.count(2):
                 try:
+                    row = next(rows, None)
+                    if row is None:
+                        return
                     yield Result(**{name: kinds[name](value) for name, value in row.items()})
-                except (KeyError, TypeError, ValueError) as error:
+                except (KeyError, TypeError, ValueError, csv.Error) as error:
                     raise UserError(f'{self.path}, line {number}: not a table of results '
                                     f'({error}); move it away.') from error
 

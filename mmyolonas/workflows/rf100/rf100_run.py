@@ -1,5 +1,4 @@
 """Training and scoring a detector on each of many data sets (Roboflow 100's protocol)."""
-import json
 import math
 import traceback
 from dataclasses import dataclass, field
@@ -15,10 +14,12 @@ from mmyolonas.utils.files import (
     explain_full_disk,
     file_digest,
     is_full_disk,
+    read_json,
     write_json,
     write_text,
 )
 from mmyolonas.utils.inert import literal, write_config_values
+from mmyolonas.utils.locks import only_writer
 from mmyolonas.utils.stages import (
     Results,
     Stage,
@@ -255,7 +256,14 @@ def run_all(names: Sequence[str], options: RF100Options, shard: str = '') -> Res
         read_checkpoint(options.pretrained)  # damaged ones are found out once, not 100 times
     identity = options.identity()
     _check_identity(work_dir, identity)
-    table = ResultTable(work_dir / (f'results_{shard}.csv' if shard else 'results.csv'))
+    path = work_dir / (f'results_{shard}.csv' if shard else 'results.csv')
+    with only_writer(path, advice='For several jobs on one folder give each a --shard I/N.'):
+        return _run_all(names, options, identity, ResultTable(path))
+
+
+def _run_all(names: Sequence[str], options: RF100Options, identity: Dict[str, object],
+             table: ResultTable) -> ResultTable:
+    work_dir = Path(options.work_dir)
     done = ResultTable.merged(work_dir)
     for number, name in enumerate(names, 1):
         head = f'=== {name} ({number} of {len(names)})'
@@ -289,7 +297,7 @@ def _check_identity(work_dir: Path, identity: Dict[str, object]) -> None:
     """Note the options of a folder; refuse to mix results of different ones."""
     path = work_dir / 'options.json'
     if path.is_file():
-        before = json.loads(path.read_text())
+        before = read_json(path, 'a note of the options', advice='Give another --work-dir.')
         other = [key for key in identity if before.get(key) != identity[key]]
         if other:
             raise UserError(f'{work_dir} holds results of another {", ".join(other)}; give '

@@ -1,0 +1,121 @@
+"""What became of a case: a result, a sentence, or something that must not be."""
+import argparse
+import contextlib
+import io
+import json
+import os
+import resource
+import signal
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any, Callable, Tuple
+
+from mmyolonas.utils.data_error import DataError
+from mmyolonas.utils.errors import UserError
+from tests.run_tool import run_tool
+
+#: Seconds of a case after which it hangs, and bytes that it may take.
+LIMIT, MEMORY = 20, 2 << 30
+#: What says what is wrong, and what to do, without a traceback.
+SENTENCES: Tuple[type, ...] = (UserError, DataError, argparse.ArgumentTypeError)
+
+#: Outcomes by kind of input, of this process.
+figures: Counter = Counter()
+
+
+class Hang(Exception):
+    """A case took longer than :data:`LIMIT`."""
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float = LIMIT):
+    """Raise :class:`Hang` after some seconds."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(*_) -> None:
+        raise Hang(f'longer than {seconds} s')
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def judge(kind: str, call: Callable[[], Any], errors: Tuple[type, ...] = ()) -> Any:
+    """Run a case, count what became of it, and fail if that must not be.
+
+    Args:
+        kind (str): Kind of input, for the figures.
+        call (Callable): The case.
+        errors (tuple): Further errors whose message is a sentence by their documentation.
+
+    Returns:
+        Any: What the call gave; the error if it ended in a sentence.
+    """
+    start = time.monotonic()
+    figures[kind, 'cases'] += 1
+    try:
+        with time_limit():
+            found = call()
+        figures[kind, 'results'] += 1
+        return found
+    except (*SENTENCES, *errors) as error:
+        text = str(error)
+        assert text.strip(), f'{type(error).__name__} without a word'
+        assert len(text) < 2000 and text.count('\n') <= 1, f'no sentence: {text[:300]!r}'
+        figures[kind, 'sentences'] += 1
+        return error
+    except Hang:
+        figures[kind, 'hangs'] += 1
+        raise
+    except BaseException:
+        figures[kind, 'tracebacks'] += 1
+        raise
+    finally:
+        figures[kind, 'longest'] = max(figures[kind, 'longest'], time.monotonic() - start)
+        _note()
+
+
+def judge_tool(kind: str, tool: str, *arguments: Any) -> Tuple[int, str]:
+    """Run a tool with a command line; its exit code and what it said on standard error.
+
+    Fails if it ends in a traceback, with an unexpected error, or without a word.
+    """
+    out, err = io.StringIO(), io.StringIO()
+
+    def call() -> int:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = run_tool(tool, *arguments)
+        text = err.getvalue()
+        assert code in (0, 1, 2), f'{tool} {arguments}: exit code {code}: {text[-500:]}'
+        assert 'Traceback' not in text, text[-2000:]
+        if code:
+            line = text.strip().splitlines()[-1] if text.strip() else ''
+            assert 'error: ' in line, f'{tool} {arguments}: exit code {code}, said {text[-300:]!r}'
+            raise UserError(line)
+        return code
+
+    found = judge(kind, call)
+    return (0 if found == 0 else 1), err.getvalue()
+
+
+def peak_memory() -> int:
+    """Return the largest memory of this process in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _note() -> None:
+    """Keep the figures where ``tests/fuzz/run.py`` reads them."""
+    path = os.environ.get('FUZZ_FIGURES')
+    if path:
+        rows: dict = {}
+        for (kind, name), value in figures.items():
+            rows.setdefault(kind, {})[name] = value
+        Path(path).write_text(json.dumps(dict(kinds=rows, peak=peak_memory())))

@@ -1,0 +1,105 @@
+"""Run every property of tests/fuzz for long, and print what became of the cases.
+
+Each property runs in a process of its own. What is done is noted in the work folder, so
+that an interrupted call goes on with the next one when it is given again; what was
+found stays in hypothesis' data base beside it and is tried first.
+
+  python -m tests.fuzz.run --cases 10000
+  python -m tests.fuzz.run --cases 200 --only test_checkpoints
+"""
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from mmyolonas.utils import arguments
+from mmyolonas.utils.cli import run_main
+from mmyolonas.utils.files import read_json, write_json
+from mmyolonas.utils.progress import track
+from tests.fuzz.judge import MEMORY
+
+COLUMNS = ('cases', 'results', 'sentences', 'tracebacks', 'hangs')
+
+
+def parse_args() -> argparse.Namespace:
+    """Return the command line's options."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--cases', type=arguments.positive_int, default=12000,
+                        help='at least so many in all (default: 12000)')
+    parser.add_argument('--only', default='', help='properties whose name holds this')
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/fuzz'),
+                        help='default: work_dirs/fuzz')
+    parser.add_argument('--fresh', action='store_true', help='begin anew')
+    return parser.parse_args()
+
+
+def properties(only: str) -> list:
+    """Return the ids of the properties."""
+    done = subprocess.run(
+        [sys.executable, '-m', 'pytest', '--collect-only', '-q', '-m', '', 'tests/fuzz'],
+        capture_output=True, text=True, check=True)
+    return [line for line in done.stdout.splitlines() if '::' in line and only in line]
+
+
+def run_one(name: str, cases: int, folder: Path) -> dict:
+    """Run a property; return its figures."""
+    stem = name.rsplit('/', 1)[-1].replace('::', '-').replace('/', '_')
+    figures = folder / f'{stem}.figures.json'
+    figures.unlink(missing_ok=True)
+    log = folder / f'{stem}.log'
+    env = {**os.environ, 'HYPOTHESIS_PROFILE': 'fuzz', 'FUZZ_CASES': str(cases),
+           'FUZZ_FIGURES': str(figures.absolute()), 'OMP_NUM_THREADS': '1',
+           'HYPOTHESIS_STORAGE_DIRECTORY': str((folder / 'hypothesis').absolute())}
+    with open(log, 'w', encoding='utf-8') as file:
+        code = subprocess.run(
+            [sys.executable, '-m', 'pytest', '-q', '-x', '-m', '', '-p', 'no:cacheprovider', name],
+            stdout=file, stderr=subprocess.STDOUT, env=env).returncode
+    found = read_json(figures, 'figures of a property') if figures.is_file() else dict(
+        kinds={}, peak=0)
+    return dict(found, code=code, log=str(log))
+
+
+def table(state: dict) -> str:
+    """Return the figures as lines."""
+    totals: dict = {}
+    for found in state.values():
+        for kind, row in found['kinds'].items():
+            total = totals.setdefault(kind, dict.fromkeys((*COLUMNS, 'longest', 'peak'), 0))
+            for name in COLUMNS:
+                total[name] += row.get(name, 0)
+            total['longest'] = max(total['longest'], row.get('longest', 0))
+            total['peak'] = max(total['peak'], found['peak'])
+    lines = [f'{"input":16s}' + ''.join(f'{name:>12s}' for name in COLUMNS)
+             + f'{"longest":>12s}{"memory":>12s}']
+    whole = dict.fromkeys(COLUMNS, 0)
+    for kind, row in sorted(totals.items()):
+        lines.append(f'{kind:16s}' + ''.join(f'{row[name]:12d}' for name in COLUMNS)
+                     + f'{row["longest"]:10.1f} s{row["peak"] / 2**20:8.0f} MiB')
+        whole = {name: whole[name] + row[name] for name in COLUMNS}
+    lines.append(f'{"all":16s}' + ''.join(f'{whole[name]:12d}' for name in COLUMNS))
+    return '\n'.join(lines)
+
+
+def main() -> int:
+    """Run the tool; the exit code is 1 if anything was found."""
+    args = parse_args()
+    args.work_dir.mkdir(parents=True, exist_ok=True)
+    path = args.work_dir / f'state_{args.cases}.json'
+    state = read_json(path, 'the state of a fuzz run') if path.is_file() and not args.fresh else {}
+    names = properties(args.only)
+    cases = -(-args.cases // max(1, len(names)))
+    for name in track([name for name in names if name not in state], 'properties', interval=0):
+        state[name] = run_one(name, cases, args.work_dir)
+        write_json(path, state)
+        print(f'{name}: {"passed" if not state[name]["code"] else "FAILED"}', flush=True)
+    print(table(state))
+    bad = [name for name, found in state.items() if found['code'] or found['peak'] > MEMORY]
+    for name in bad:
+        print(f'found something: {name}, see {state[name]["log"]}')
+    return 1 if bad else 0
+
+
+if __name__ == '__main__':
+    run_main(main)
