@@ -164,7 +164,7 @@ def test_validation_images_are_set_aside(tmp_path):
     assert {path.name for path in again.splits['val'].split.paths} == names
     split = read_layout(root).splits['train']
     split.data['images'] = split.data['images'][:1]
-    with pytest.raises(DataError, match='1 images that differ'):
+    with pytest.raises(DataError, match='1 images of which no two differ'):
         split_off(split)
 
 

@@ -10,16 +10,19 @@ such data sets.
 """
 from pathlib import Path
 
-from mmyolonas.datasets.formats.yolo_format import (
-    label_file,
-    read_labels,
-    read_names,
+from mmyolonas.datasets.formats.yolo_format import images_below, label_file
+from mmyolonas.datasets.formats.yolo_labels import (
+    RowKind,
+    read_rows,
+    row_kind,
     to_annotations,
+    to_rows,
 )
+from mmyolonas.datasets.formats.yolo_names import read_names, read_yaml
 from mmyolonas.utils import arguments
 from mmyolonas.utils.cli import new_parser, run_main
 from mmyolonas.utils.errors import UserError
-from mmyolonas.utils.files import IMAGE_SUFFIXES, write_json
+from mmyolonas.utils.files import write_json
 from mmyolonas.utils.images import image_size
 from mmyolonas.utils.outputs import check_file
 from mmyolonas.utils.progress import track
@@ -39,10 +42,18 @@ def parse_args():
                         'the images, or labels/ beside images/)')
     parser.add_argument('--names', type=Path, required=True, help='class names: text file or '
                         'data.yaml')
-    parser.add_argument('--keypoints', type=arguments.natural, default=0, metavar='K',
-                        help='key points of an '
-                        'object (default: 0, boxes only)')
+    parser.add_argument('--keypoints', type=arguments.natural, metavar='K', help='key points of '
+                        'an object, 0 for boxes only (default: kpt_shape of the data.yaml, else 0)')
     return parser.parse_args()
+
+
+def kind_of(args) -> RowKind:
+    """Return what the lines of the text files are."""
+    if args.keypoints is None and args.names.suffix.lower() in ('.yaml', '.yml'):
+        values = read_yaml(args.names)
+        if values.get('kpt_shape'):
+            return row_kind(values, [], args.names)
+    return RowKind(args.keypoints or 0)
 
 
 def main() -> None:
@@ -50,7 +61,8 @@ def main() -> None:
     args = parse_args()
     check_file(args.out)
     names = read_names(args.names)
-    paths = sorted(p for p in args.images.rglob('*') if p.suffix.lower() in IMAGE_SUFFIXES)
+    kind = kind_of(args)
+    paths = images_below(args.images)
     if not paths:
         raise UserError(f'{args.images} holds no images.')
     images, annotations, dropped = [], [], 0
@@ -59,7 +71,8 @@ def main() -> None:
         if size is None:
             raise UserError(f'image {path} cannot be read; replace or remove it.')
         width, height = size
-        rows = read_labels(label_file(path, args.images, args.labels), len(names), args.keypoints)
+        label = label_file(path, args.images, args.labels)
+        rows = to_rows(read_rows(label), len(names), kind, label)
         found = to_annotations(rows, width, height)
         dropped += len(rows) - len(found)
         for annotation in found:
@@ -67,9 +80,9 @@ def main() -> None:
         images.append(dict(id=len(images), file_name=path.relative_to(args.images).as_posix(),
                            width=width, height=height))
     categories = [dict(id=index, name=name) for index, name in enumerate(names, 1)]
-    if args.keypoints:
+    if kind.keypoints:
         for category in categories:
-            category.update(keypoints=[f'point{i}' for i in range(args.keypoints)], skeleton=[])
+            category.update(keypoints=[f'point{i}' for i in range(kind.keypoints)], skeleton=[])
     write_json(args.out, dict(images=images, annotations=annotations, categories=categories))
     print(f'{args.out}: {len(images)} images, {len(annotations)} objects of {len(names)} classes'
           + (f'; {dropped} boxes without area left out' if dropped else ''))

@@ -8,6 +8,7 @@ from mmyolonas.datasets.formats.coco_split import CocoSplit
 from mmyolonas.utils.data_error import DataError
 
 _MAX_VAL = 2000  # images; more make the scores hardly surer and the epochs longer
+_SMALL_GROUP = 8  # images that look alike and are not worth dividing
 # Roboflow's exports call copies of an image <source>.rf.<hash>.jpg
 _COPY = re.compile(r'(.+)\.rf\.[0-9a-fA-F]{8,}$')
 
@@ -20,12 +21,16 @@ def source_name(file_name: str) -> str:
 
 
 def split_off(split: CocoSplit, similar: Sequence[Sequence[int]] = (), name: str = 'val',
-              fraction: float = 0.2) -> Tuple[CocoSplit, CocoSplit]:
+              fraction: float = 0.2, same: Sequence[Sequence[int]] = ()
+              ) -> Tuple[CocoSplit, CocoSplit]:
     """Divide a part into one to train on and one to validate on.
 
     Which images go depends on their file names alone: not on their order, nor
     on a seed. Images that look the same and copies of one source stay together,
-    and every class keeps an image to train on.
+    and every class keeps an image to train on. A group that is larger than the
+    new part should be, such as the frames of a fixed camera, is divided in blocks:
+    of each of its series the last images in the order of time (``date_captured``)
+    or name, so that few images have a neighbour on the other side.
 
     Args:
         split (CocoSplit): The part; it is not changed.
@@ -33,6 +38,8 @@ def split_off(split: CocoSplit, similar: Sequence[Sequence[int]] = (), name: str
             the same.
         name (str): Name of the new part. Defaults to 'val'.
         fraction (float): Its share of the images, 0..1, at most 2,000 images.
+        same (Sequence[Sequence[int]]): Groups of indices of equal files, which are
+            never divided.
 
     Returns:
         tuple[CocoSplit, CocoSplit]: The rest, and the new part.
@@ -41,29 +48,97 @@ def split_off(split: CocoSplit, similar: Sequence[Sequence[int]] = (), name: str
         DataError: There are too few images to divide.
     """
     images = split.data['images']
-    groups = _groups([image['file_name'] for image in images], similar)
-    if len(groups) < 2:
-        raise DataError(f"'{split.ann_file or split.images}' has {len(images)} images that differ: "
-                        'add some, at least one to train on and one to validate on')
-    number = {image['id']: index for index, image in enumerate(images)}
-    classes: Dict[int, Set] = defaultdict(set)
-    for annotation in split.data['annotations']:
-        if annotation['image_id'] in number:
-            classes[number[annotation['image_id']]].add(annotation['category_id'])
-    left = Counter(key for found in classes.values() for key in found)
+    names = [image['file_name'] for image in images]
+    units = _groups(names, same)
+    if len(units) < 2:
+        raise DataError(f"'{split.ann_file or split.images}' has {len(images)} images of which no "
+                        'two differ: add some, at least one to train on and one to validate on')
+    groups = _groups(names, [*same, *similar])
     wanted = min(_MAX_VAL, max(1, round(fraction * len(images))))
-    chosen: Set[int] = set()
-    for group in groups[:-1]:
-        taken = Counter(key for index in group for key in classes[index])
-        if len(chosen) >= wanted:
+    choice = _Choice(split)
+    large = [g for g in groups if len(groups) == 1 or len(g) > max(wanted, _SMALL_GROUP)]
+    for group in large:
+        members = set(group)
+        blocks = [unit for unit in units if unit[0] in members]
+        for series in _series(blocks, images):
+            choice.take_block(series, max(1, round(wanted / len(images) * len(group)
+                                                   * len(series) / len(blocks))))
+    small = [group for group in groups if group not in large]
+    for group in small if large else small[:-1]:
+        if len(choice.chosen) >= wanted:
             break
-        if all(left[key] > count for key, count in taken.items()):
-            left -= taken
-            chosen.update(group)
-    if not chosen:
+        choice.take(group)
+    if not choice.chosen:
         # every image has a class of its own: the scores will say little
-        chosen.update(groups[0])
+        choice.chosen.update(min(small or units, key=len))
+    chosen = choice.chosen
     return _part(split, split.name, set(range(len(images))) - chosen), _part(split, name, chosen)
+
+
+class _Choice:
+    """The images that go, so that every class keeps one to train on.
+
+    Args:
+        split (CocoSplit): The part to divide.
+    """
+
+    def __init__(self, split: CocoSplit) -> None:
+        number = {image['id']: index for index, image in enumerate(split.data['images'])}
+        self.classes: Dict[int, Set] = defaultdict(set)
+        for annotation in split.data['annotations']:
+            if annotation['image_id'] in number:
+                self.classes[number[annotation['image_id']]].add(annotation['category_id'])
+        self.left = Counter(key for found in self.classes.values() for key in found)
+        self.chosen: Set[int] = set()
+
+    def take(self, group: Sequence[int]) -> bool:
+        """Take images if every class keeps one; say whether."""
+        taken = Counter(key for index in group for key in self.classes[index])
+        if not all(self.left[key] > count for key, count in taken.items()):
+            return False
+        self.left -= taken
+        self.chosen.update(group)
+        return True
+
+    def take_block(self, series: List[List[int]], size: int) -> None:
+        """Take neighbours of a series, from its end if its classes allow."""
+        size = min(size, len(series) - 1)
+        if size < 1:
+            return
+        last = len(series) - size
+        starts = sorted({last, 0, *range(0, last, max(1, size // 2))},
+                        key=lambda start: (start != last, -start))
+        blocks = [[index for unit in series[start:start + size] for index in unit]
+                  for start in starts]
+        # a block without objects measures nothing
+        blocks.sort(key=lambda block: not any(self.classes[index] for index in block))
+        any(self.take(block) for block in blocks)
+
+
+def _series(units: List[List[int]], images: List[dict]) -> List[List[List[int]]]:
+    """Return the units of each series (a camera, a film, a conveyor) in order.
+
+    Series differ in the names without their last number; those of a few images are
+    taken together.
+    """
+    times = [str(images[unit[0]].get('date_captured') or '') for unit in units]
+    timed = len(set(times)) > len(units) / 2
+    order = sorted(range(len(units)), key=lambda i: (
+        times[i] if timed else '', _natural(images[units[i][0]]['file_name'])))
+    by_name: Dict[str, List[List[int]]] = defaultdict(list)
+    for index in order:
+        stem = source_name(images[units[index][0]]['file_name'])
+        by_name[re.sub(r'\d+(?=\D*$)', '', stem)].append(units[index])
+    if any(len(series) < _SMALL_GROUP for series in by_name.values()):
+        return [[units[index] for index in order]]
+    return list(by_name.values())
+
+
+def _natural(name: str) -> List[Tuple[bool, int, str]]:
+    """Return a key that sorts frame 10 behind frame 9."""
+    parts = re.findall(r'\d+|\D+', name.lower())
+    return [(not part.isdecimal(), int(part) if part.isdecimal() and len(part) < 30 else 0, part)
+            for part in parts]
 
 
 def _groups(names: List[str], similar: Sequence[Sequence[int]]) -> List[List[int]]:

@@ -2,26 +2,29 @@
 import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Optional
 
 from mmyolonas.datasets.formats.coco_split import SPLITS, CocoSplit
+from mmyolonas.datasets.formats.coco_values import is_number, number_of
+from mmyolonas.datasets.formats.labelled_images import ImageIndex, LabelledImage, to_splits
 from mmyolonas.datasets.formats.roboflow import FOLDERS
+from mmyolonas.datasets.formats.text_files import is_leftover, read_text
 from mmyolonas.utils.data_error import DataError
-from mmyolonas.utils.files import IMAGE_SUFFIXES
-from mmyolonas.utils.images import image_size
 from mmyolonas.utils.progress import track
 
 
-def read_voc(root: Path) -> Dict[str, CocoSplit]:
-    """Read ``Annotations/*.xml`` with ``JPEGImages``, or XML files beside images.
+def read_voc(root: Path, notes: Optional[List[str]] = None) -> Dict[str, CocoSplit]:
+    """Read XML files that describe an image each, in ``Annotations`` or elsewhere.
 
     The parts are the lists in ``ImageSets/Main/{train,val,test}.txt``, or the
     folders ``train``, ``valid``, ``test``; else all is 'train'. Corners count
     from 1 and are inclusive, as VOC defines them. Boxes marked difficult are
-    kept.
+    kept. The image of ``a.xml`` is the ``a.jpg`` closest to it, and only where
+    there is none the one that ``<filename>`` names, which renaming leaves behind.
 
     Args:
         root (Path): Folder of the data set.
+        notes (list[str], optional): Gets a sentence on what was decided.
 
     Returns:
         dict[str, CocoSplit]: By 'train', 'val', 'test', those that there are.
@@ -30,86 +33,121 @@ def read_voc(root: Path) -> Dict[str, CocoSplit]:
         DataError: A file is damaged.
     """
     root = Path(root)
-    files = _files_of_splits(root)
-    parsed = {name: [_read_file(path, root) for path in track(paths, f'reading {name} labels')]
-              for name, paths in files.items() if paths}
-    names = sorted({label for items in parsed.values() for _, objects in items
-                    for label, _ in objects})
-    return {name: _to_split(name, root, items, names) for name, items in parsed.items()}
+    images = ImageIndex(root)
+    other: List[str] = []
+    parts = {name: [_read_file(path, images, other)
+                    for path in track(paths, f'reading {name} labels')]
+             for name, paths in _files_of_splits(root).items() if paths}
+    if other and notes is not None:
+        notes.append(f'{len(other)} XML files name another image than the one that is called like '
+                     f'them, which was taken (the first: {other[0]})')
+    return to_splits(root, parts)
 
 
 def _files_of_splits(root: Path) -> Dict[str, List[Path]]:
     """Return the XML files of every part."""
+    files = sorted(path for path in root.rglob('*.xml') if not is_leftover(path))
     lists = root / 'ImageSets' / 'Main'
-    folder = root / 'Annotations'
-    if not folder.is_dir():
-        files = {name: sorted(path for part in parts for path in (root / part).rglob('*.xml'))
-                 for name, parts in FOLDERS.items()}
-        return files if any(files.values()) else {'train': sorted(root.rglob('*.xml'))}
-    listed = {name: _listed(lists / f'{name}.txt', folder) for name in SPLITS}
+    listed = {name: _listed(lists / f'{name}.txt', files) for name in SPLITS}
     if not listed['train']:
-        listed['train'] = _listed(lists / 'trainval.txt', folder)
-    return listed if listed['train'] else {'train': sorted(folder.rglob('*.xml'))}
+        listed['train'] = _listed(lists / 'trainval.txt', files)
+    if listed['train']:
+        return listed
+    of_folder = {name: [path for path in files if path.relative_to(root).parts[0].lower() in parts]
+                 for name, parts in FOLDERS.items()}
+    if not of_folder['train']:  # Annotations/train/*.xml
+        of_folder = {name: [path for path in files if set(parts) & {
+            part.lower() for part in path.relative_to(root).parts[:-1]}]
+            for name, parts in FOLDERS.items()}
+    return of_folder if of_folder['train'] else {'train': files}
 
 
-def _listed(path: Path, folder: Path) -> List[Path]:
+def _listed(path: Path, files: List[Path]) -> List[Path]:
     if not path.is_file():
         return []
-    # lists of one class have 1, 0 or -1 behind each name
-    names = [re.sub(r'\s+-?[01]$', '', line.strip())
-             for line in path.read_text(encoding='utf-8').splitlines() if line.strip()]
-    return [folder / f'{name}.xml' for name in names]
+    by_stem = {file.stem: file for file in files}
+    paths = {'/'.join(file.with_suffix('').parts[-2:]): file for file in files}
+    found = []
+    for line in read_text(path).splitlines():
+        # lists of one class have 1, 0 or -1 behind each name
+        name = re.sub(r'\s+-?[01]$', '', line.strip())
+        if not name:
+            continue
+        file = paths.get(name) or by_stem.get(name) or by_stem.get(Path(name).stem)
+        if file is None:
+            raise DataError(f"'{name}.xml' does not exist but is listed in ImageSets/Main")
+        found.append(file)
+    return found
 
 
-def _read_file(path: Path, root: Path) -> Tuple[dict, List[Tuple[str, List[float]]]]:
-    """Return an image's entry, and name and xywh of each of its objects."""
+def read_xml(path: Path) -> ElementTree.Element:
+    """Return the root of an XML file.
+
+    Raises:
+        DataError: It is damaged.
+    """
     try:
-        tree = ElementTree.parse(path).getroot()
-    except FileNotFoundError:
-        raise DataError(f"'{path}' does not exist but is listed in ImageSets/Main") from None
-    except ElementTree.ParseError as error:
+        return ElementTree.parse(path).getroot()
+    except (ElementTree.ParseError, LookupError, ValueError, RecursionError) as error:
         raise DataError(f"'{path}' is not complete XML ({error}): copy or export it again"
                         ) from None
-    image = _image_of(path, tree.findtext('filename'), root)
-    size = [int(float(tree.findtext(f'size/{key}') or 0)) for key in ('width', 'height')]
-    if min(size) < 1:
-        size = list(image_size(image) or (1, 1))
+    except OSError as error:
+        raise DataError(f"'{path}' cannot be read: {error.strerror}") from None
+
+
+def _read_file(path: Path, images: ImageIndex, other: List[str]) -> LabelledImage:
+    """Return an image with the objects of its XML file."""
+    tree = read_xml(path)
+    image = _image_of(path, (tree.findtext('filename') or '').strip(), images, other)
+    size = [number_of(tree.findtext(f'size/{key}')) for key in ('width', 'height')]
+    sound = all(is_number(value) and 1 <= value < 1e6 for value in size)
     objects = []
     for item in tree.iter('object'):
-        try:
-            x1, y1, x2, y2 = (float(item.findtext(f'bndbox/{key}'))
-                              for key in ('xmin', 'ymin', 'xmax', 'ymax'))
-        except (TypeError, ValueError):
-            raise DataError(f"'{path}': an object has no bndbox with four numbers") from None
+        corners = [number_of(item.findtext(f'bndbox/{key}'))
+                   for key in ('xmin', 'ymin', 'xmax', 'ymax')]
+        if not all(isinstance(value, (int, float)) for value in corners):
+            raise DataError(f"'{path}': an object has no bndbox with four numbers")
         label = (item.findtext('name') or '').strip()
         if not label:
             raise DataError(f"'{path}': an object has no name")
-        objects.append((label, [x1 - 1, y1 - 1, x2 - x1 + 1, y2 - y1 + 1]))
-    entry = dict(file_name=image.relative_to(root).as_posix(), width=size[0], height=size[1])
-    return entry, objects
+        x1, y1, x2, y2 = map(float, corners)
+        if max(x1, y1, x2, y2) > 1:
+            x1, y1 = x1 - 1, y1 - 1  # inclusive and from 1; fractions are refused later
+        objects.append((label, [x1, y1, x2 - x1, y2 - y1]))
+    return LabelledImage(image, (int(size[0]), int(size[1])) if sound else None, objects)
 
 
-def _image_of(path: Path, name: Optional[str], root: Path) -> Path:
+def _image_of(path: Path, name: str, images: ImageIndex, other: List[str]) -> Path:
     """Return the image of an XML file; where it would be if there is none."""
-    folders = [path.parent, root / 'JPEGImages', root / 'images']
-    names = [Path(name.replace('\\', '/')).name] if name else []
-    for folder in folders:
-        for candidate in (*names, *(path.stem + suffix for suffix in sorted(IMAGE_SUFFIXES))):
-            if (folder / candidate).is_file():
-                return folder / candidate
-    folder = root / 'JPEGImages'
-    return (folder if folder.is_dir() else path.parent) / (names or [f'{path.stem}.jpg'])[0]
+    found = images.by_stem(path.stem, path)
+    named = images.by_name(name, path) if name else None
+    if found is not None:
+        if named is not None and named.stem.lower() != path.stem.lower():
+            other.append(path.name)
+        return found
+    if named is not None:
+        return named
+    folder = images.root / 'JPEGImages'
+    return (folder if folder.is_dir() else path.parent) / (
+        Path(name.replace('\\', '/')).name or f'{path.stem}.jpg')
 
 
-def _to_split(name: str, root: Path, items: list, names: List[str]) -> CocoSplit:
-    images, annotations = [], []
-    ids = {label: index for index, label in enumerate(names, 1)}
-    for number, (entry, objects) in enumerate(items, 1):
-        images.append(dict(id=number, **entry))
-        for label, box in objects:
-            annotations.append(dict(
-                id=len(annotations) + 1, image_id=number, category_id=ids[label], bbox=box,
-                area=box[2] * box[3], iscrowd=0))
-    categories = [dict(id=index, name=label) for label, index in ids.items()]
-    return CocoSplit(name, root, dict(images=images, annotations=annotations,
-                                      categories=categories))
+def is_voc(path: Path) -> bool:
+    """Whether an XML file describes one image, by its first bytes."""
+    try:
+        with open(path, 'rb') as file:
+            return bool(re.search(rb'<annotation[\s>]', file.read(3000).replace(b'\0', b'')))
+    except OSError:
+        return False
+
+
+def find_voc(data: Path) -> Optional[Path]:
+    """Return the folder if there is such an XML file in it."""
+    if not data.is_dir():
+        return None
+    for number, path in enumerate(data.rglob('*.xml')):
+        if number > 200:
+            break
+        if not is_leftover(path) and is_voc(path):
+            return data
+    return None

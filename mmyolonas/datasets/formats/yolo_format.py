@@ -1,55 +1,25 @@
 """Reading data sets in YOLO (Darknet) text files."""
-import re
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
 from mmyolonas.datasets.formats.coco_split import CocoSplit
+from mmyolonas.datasets.formats.text_files import is_leftover, read_text
+from mmyolonas.datasets.formats.yolo_labels import (
+    RowKind,
+    read_rows,
+    row_kind,
+    to_annotations,
+    to_rows,
+)
+from mmyolonas.datasets.formats.yolo_names import names_of, read_yaml
 from mmyolonas.utils.data_error import DataError
-from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import IMAGE_SUFFIXES
 from mmyolonas.utils.images import image_size
 from mmyolonas.utils.progress import track
 
 _KEYS = {'train': ('train', ), 'val': ('val', 'valid', 'validation'), 'test': ('test', )}
-
-
-def read_names(path: Path) -> List[str]:
-    """Return class names from a text file or the ``names`` of a YAML file.
-
-    Raises:
-        UserError: There are none.
-    """
-    if not path.is_file():
-        raise UserError(f'file of class names {path} does not exist.')
-    text = path.read_text(encoding='utf-8')
-    names = [line.strip() for line in text.splitlines() if line.strip()]
-    if path.suffix in ('.yaml', '.yml'):
-        names = read_yaml(path).get('names')
-        if isinstance(names, dict):
-            names = [names[key] for key in sorted(names)]
-    if not names:
-        raise UserError(f'{path} holds no class names.')
-    return [str(name) for name in names]
-
-
-def read_yaml(path: Path) -> Dict[str, Any]:
-    """Return the mapping in a YAML file.
-
-    Raises:
-        DataError: It is not one.
-    """
-    import yaml
-    try:
-        value = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"'{path}' is not a valid YAML file: {reason}") from None
-    if not isinstance(value, dict):
-        raise DataError(f"'{path}' must hold names: [...] and train: ..., val: ...; it holds "
-                        f'{type(value).__name__}')
-    return value
 
 
 def label_file(image: Path, images: Path, labels: Optional[Path] = None) -> Path:
@@ -69,83 +39,7 @@ def label_file(image: Path, images: Path, labels: Optional[Path] = None) -> Path
     return image.with_suffix('.txt')
 
 
-def read_labels(path: Path, num_classes: int, keypoints: int = 0,
-                polygons: bool = False) -> np.ndarray:
-    """Return the numbers of a text file, a row for each object.
-
-    Args:
-        path (Path): Text file; one that does not exist has no objects.
-        num_classes (int): Number of classes.
-        keypoints (int): Key points of an object. Defaults to 0, boxes only.
-        polygons (bool): Whether a line may hold the corners of an outline
-            instead of a box, of which the enclosing box is taken.
-
-    Returns:
-        ndarray: (N, 5 + 3 * keypoints): class, centre, size, key points, all
-        but the class as fractions of the image.
-
-    Raises:
-        UserError: A line is wrong; the message names it.
-    """
-    if not path.is_file():
-        return np.zeros((0, 5 + 3 * keypoints))
-    allowed = {5} if not keypoints else {5 + 2 * keypoints, 5 + 3 * keypoints}
-    rows = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = [float(word) for word in line.split()]
-        except ValueError:
-            row = []
-        if polygons and not keypoints and len(row) >= 7 and len(row) % 2:
-            corners = np.reshape(row[1:], (-1, 2))
-            low, high = corners.min(0), corners.max(0)
-            row = [row[0], *((low + high) / 2), *(high - low)]
-        if len(row) not in allowed:
-            raise UserError(f'{path}, line {number}: expected {" or ".join(map(str, allowed))} '
-                            f'numbers, got "{line.strip()[:60]}".')
-        if not (row[0].is_integer() and 0 <= row[0] < num_classes):
-            raise UserError(f'{path}, line {number}: class {row[0]:g} is not among the '
-                            f'{num_classes} names.')
-        if keypoints and len(row) == 5 + 2 * keypoints:
-            points = np.reshape(row[5:], (-1, 2))
-            shown = 2.0 * (points != 0).any(1, keepdims=True)
-            row = [*row[:5], *np.hstack([points, shown]).ravel()]
-        rows.append(row)
-    return np.reshape(rows, (-1, 5 + 3 * keypoints))
-
-
-def to_annotations(rows: np.ndarray, width: int, height: int, clip: bool = True) -> List[Dict]:
-    """Return COCO annotations of one image.
-
-    Args:
-        rows (ndarray): From :func:`read_labels`.
-        width, height (int): Size of the image in pixels.
-        clip (bool): Whether to cut boxes at the border and drop those without
-            area; if not, they are as the file says. Defaults to True.
-    """
-    annotations = []
-    size = np.array([width, height, width, height], float)
-    for row in rows:
-        centre, half = row[1:3], row[3:5] / 2
-        corners = np.hstack([centre - half, centre + half])
-        box = (np.clip(corners, 0, 1) if clip else corners) * size
-        x1, y1, x2, y2 = (round(float(value), 3) for value in box)
-        if clip and (x2 <= x1 or y2 <= y1):
-            continue
-        annotation = dict(category_id=int(row[0]) + 1, bbox=[x1, y1, x2 - x1, y2 - y1],
-                          area=(x2 - x1) * (y2 - y1), iscrowd=0)
-        if len(row) > 5:
-            points = row[5:].reshape(-1, 3) * [width, height, 1]
-            annotation.update(
-                keypoints=[round(float(value), 3) for value in points.ravel()],
-                num_keypoints=int((points[:, 2] > 0).sum()))
-        annotations.append(annotation)
-    return annotations
-
-
-def read_yolo(description: Path) -> Dict[str, CocoSplit]:
+def read_yolo(description: Path, notes: Optional[List[str]] = None) -> Dict[str, CocoSplit]:
     """Read a data set that a ``data.yaml`` describes.
 
     ``train``, ``val`` and ``test`` name folders of images, lists of them, or
@@ -154,6 +48,7 @@ def read_yolo(description: Path) -> Dict[str, CocoSplit]:
 
     Args:
         description (Path): The YAML file.
+        notes (list[str], optional): Gets a sentence on what was left out.
 
     Returns:
         dict[str, CocoSplit]: By 'train', 'val', 'test', those that there are.
@@ -161,19 +56,50 @@ def read_yolo(description: Path) -> Dict[str, CocoSplit]:
     Raises:
         DataError, UserError: A folder is missing or a line of a file is wrong.
     """
-    values, names = read_yaml(description), read_names(description)
-    if values.get('nc') not in (None, len(names)):
-        raise DataError(f"'{description}' says nc: {values['nc']} but names {len(names)} classes")
-    splits = {}
+    values = read_yaml(description)
+    names = names_of(values, description)
+    images: Dict[str, List[Path]] = {}
     for name, keys in _KEYS.items():
         entry = next((values[key] for key in keys if values.get(key)), None)
         if entry is not None:
-            images = _listed_images(description, values.get('path'), entry, name)
-            splits[name] = _read_split(name, images, names)
-    if not splits:
+            images[name] = _listed_images(description, values.get('path'), entry, name)
+    if not images:
         raise DataError(f"'{description}' names no images: it needs train: (and val:) with the "
                         'folder of the images')
-    return splits
+    return read_image_lists(images, names, values, description, notes)
+
+
+def read_image_lists(images: Dict[str, List[Path]], names: List[str], values: Dict[str, Any],
+                     description: Path, notes: Optional[List[str]] = None
+                     ) -> Dict[str, CocoSplit]:
+    """Read the label files of images, of all parts together.
+
+    Args:
+        images (dict[str, list[Path]]): Images of each part.
+        names (list[str]): Class names.
+        values (dict): The description of the data set, ``{}`` without.
+        description (Path): Its file, for messages.
+        notes (list[str], optional): Gets a sentence on what was left out.
+    """
+    lines = {name: [read_rows(label_of(path)) for path in track(paths, f'reading {name} labels')]
+             for name, paths in images.items()}
+    every = [row for part in lines.values() for rows in part for _, row in rows]
+    kind = row_kind(values, every, description)
+    _check_scale(every, kind, description)
+    if kind.keypoints and notes is not None:
+        notes.append(f'each object has {kind.keypoints} key points, of which a detector needs '
+                     'none: the boxes are used')
+    return {name: _read_split(name, paths, lines[name], names, kind)
+            for name, paths in images.items()}
+
+
+def _check_scale(rows: Sequence[np.ndarray], kind: RowKind, description: Path) -> None:
+    """Raise if boxes are in pixels: nearly all numbers are far above 1."""
+    boxes = [row[1:5] for row in rows if len(row) in kind.lengths]
+    if boxes and np.mean(np.max(boxes, axis=1) > 2) > 0.5:
+        raise DataError(f"the labels of '{description}' are in pixels or percent, YOLO's text "
+                        'files have fractions of the image within 0 and 1: divide x and width by '
+                        'the width of the image, y and height by its height')
 
 
 def _listed_images(description: Path, base: Any, entry: Any, name: str) -> List[Path]:
@@ -185,37 +111,74 @@ def _listed_images(description: Path, base: Any, entry: Any, name: str) -> List[
             raise DataError(f"'{description}': {name} is {item!r}, which exists neither relative "
                             'to the file nor to its path: entry')
         if place.is_dir():
-            found += sorted(p for p in place.rglob('*') if p.suffix.lower() in IMAGE_SUFFIXES)
+            found += images_below(place)
+        elif place.suffix.lower() in IMAGE_SUFFIXES:
+            found.append(place)
         else:
-            lines = place.read_text(encoding='utf-8').splitlines()
-            found += [place.parent / line.strip() for line in lines if line.strip()]
+            found += listed_in(place, description, base)
     if not found:
         raise DataError(f"'{description}': there are no images in {name} ({entry})")
     return list(dict.fromkeys(path.absolute() for path in found))
 
 
+def images_below(folder: Path) -> List[Path]:
+    """Return the images in a folder and its folders, without leftovers of systems."""
+    return sorted(p for p in folder.rglob('*')
+                  if p.suffix.lower() in IMAGE_SUFFIXES and not is_leftover(p))
+
+
+def listed_in(path: Path, description: Path, base: Any = None) -> List[Path]:
+    """Return the images that a text file lists, one a line, relative to anything usual.
+
+    Raises:
+        DataError: The first one is nowhere.
+    """
+    lines = [line.strip() for line in read_text(path).splitlines()]
+    lines = [line for line in lines if line and not line.startswith('#')]
+    found = []
+    for line in lines:
+        place = _resolve(path, None, line) or _resolve(description, base, line)
+        if place is None and not found:
+            raise DataError(f"'{path}' lists the image '{line}', which exists neither relative to "
+                            f"it nor to '{description.parent}'")
+        found.append(place or path.parent / line)
+    return found
+
+
 def _resolve(description: Path, base: Any, item: str) -> Optional[Path]:
-    """Return where an entry is; exports write ``../train/images`` for ``train/images``."""
+    """Return where an entry is; exports write ``../train/images`` for ``train/images``.
+
+    Paths of another machine are looked for by their last parts, Windows paths too.
+    """
+    if '\0' in item:
+        return None
     here = description.absolute().parent
     places = [here / str(base)] if base else []
-    short = re.sub(r'^(\.\.?/)+', '', item)
-    for place in (*places, here):
-        for name in (item, short):
-            if (place / name).exists():
-                return place / name
+    parts = [part for part in item.replace('\\', '/').split('/') if part not in ('', '.', '..')]
+    names = [item, *('/'.join(parts[index:]) for index in range(len(parts)))]
+    for name in names:
+        for place in (*places, here, here.parent):
+            if place == here.parent and name != item and '/' not in name:
+                continue  # a bare name above the data is another data set's
+            try:
+                if (place / name).exists():
+                    return place / name
+            except OSError:
+                return None
     return None
 
 
-def _read_split(name: str, paths: List[Path], names: List[str]) -> CocoSplit:
+def _read_split(name: str, paths: List[Path], lines: List[list], names: List[str],
+                kind: RowKind) -> CocoSplit:
     """Return a split with boxes as the text files say, not clipped."""
     root = _common_folder(paths)
     images: List[dict] = []
     annotations: List[dict] = []
-    for path in track(paths, f'reading {name} labels'):
+    for path, of_image in zip(paths, lines):
         # an image that cannot be read is reported by the check of all images
         width, height = image_size(path) or (1, 1)
-        rows = read_labels(_label_of(path), len(names), polygons=True)
-        for annotation in to_annotations(rows, width, height, clip=False):
+        rows = to_rows(of_image, len(names), kind, label_of(path))
+        for annotation in to_annotations(rows[:, :5], width, height, clip=False):
             annotations.append(dict(id=len(annotations) + 1, image_id=len(images) + 1,
                                     **annotation))
         images.append(dict(id=len(images) + 1, file_name=path.relative_to(root).as_posix(),
@@ -232,7 +195,7 @@ def _common_folder(paths: List[Path]) -> Path:
     return folder
 
 
-def _label_of(path: Path) -> Path:
+def label_of(path: Path) -> Path:
     """Return the text file of an image: the last ``images`` in its path is ``labels``."""
     parts: Tuple[str, ...] = path.parts
     for index in range(len(parts) - 2, -1, -1):

@@ -41,12 +41,27 @@ def sizes(report: DataReport) -> Iterator[str]:
                + cause)
 
 
+def crowds(report: DataReport) -> Iterator[str]:
+    """Many boxes that training leaves out."""
+    for name, part in report.splits.items():
+        count = int(part.table.crowd.sum())
+        if count > 0.1 * len(part.table.crowd):
+            yield (f'{count} of {len(part.table.crowd)} boxes of {name} are marked iscrowd, which '
+                   'training and scoring leave out (labelling tools mark brush masks so): set '
+                   'iscrowd to 0 if they are single objects')
+
+
 def box_problems(report: DataReport) -> Iterator[str]:
     """Boxes that were dropped or clipped."""
     for name, part in report.splits.items():
         total = len(part.split.data['annotations'])
-        for problem, count in part.table.problems.items():
+        problems = part.table.problems
+        for problem, count in problems.items():
             yield f'{count} of {total} boxes of {name} {problem}'
+        if sum(problems.values()) > 0.25 * total >= 2:
+            yield (f'so many boxes of {name} do not fit their images that all may be written '
+                   'another way: COCO wants x, y of the upper left corner, width, height in '
+                   'pixels of the images as they are; look at samples.png')
 
 
 def class_names(report: DataReport) -> Iterator[str]:
@@ -114,6 +129,15 @@ def leaks(report: DataReport) -> Iterator[str]:
                f'same, for example {shown}): the scores will be too good')
 
 
+def series(report: DataReport) -> Iterator[str]:
+    """Images of a fixed camera on both sides."""
+    if report.series:
+        yield (f'{report.series} images look alike, as of a fixed camera, a film or a burst: of '
+               'each series a block (by time or name) validates and the rest trains, so the scores '
+               'are of this scene and too good for another; for those label images of another '
+               'time or place as a validation split')
+
+
 def duplicates(report: DataReport) -> Iterator[str]:
     """The same image several times in one part."""
     for name in report.splits:
@@ -167,6 +191,6 @@ def boxes_drawn_twice(report: DataReport) -> Iterator[str]:
 
 
 CHECKS: List = [
-    unusable_images, sizes, box_problems, class_names, class_counts, few_images, empty_images,
-    leaks, duplicates, tiny_objects, whole_image_boxes, boxes_drawn_twice,
+    unusable_images, sizes, box_problems, crowds, class_names, class_counts, few_images,
+    empty_images, leaks, series, duplicates, tiny_objects, whole_image_boxes, boxes_drawn_twice,
 ]

@@ -54,6 +54,8 @@ class DataReport:
         splits (dict[str, SplitReport]): By 'train', 'val', 'test'.
         similar (list): Groups of (split, index) of images that look the same.
         leaks (list): The groups with images of more than one part.
+        series (int): Images that look alike, as of a fixed camera, and had to be
+            divided between training and validation.
         notes (list[str]): What was decided, in sentences.
         warnings (list[str]): What should be looked at, in sentences.
     """
@@ -62,6 +64,7 @@ class DataReport:
     splits: Dict[str, SplitReport]
     similar: List[List[Tuple[str, int]]] = field(default_factory=list)
     leaks: List[List[Tuple[str, int]]] = field(default_factory=list)
+    series: int = 0
     notes: List[str] = field(default_factory=list)
     warnings: List[str] = field(default_factory=list)
 

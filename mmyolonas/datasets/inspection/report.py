@@ -33,32 +33,51 @@ def inspect_data(layout: DataLayout, occurring_only: bool = False) -> DataReport
         check_unique_names(split)
     scanned = {name: scan_images(split.paths, f'looking at {name} images')
                for name, split in layout.splits.items()}
+    series: List[list] = []
     if 'val' not in layout.splits:
-        notes.append(_divide(layout, scanned))
+        note, series = _divide(layout, scanned)
+        notes.append(note)
     classes = data_classes(layout.splits.values(), occurring_only)
     splits = {name: SplitReport(split, scanned[name], box_table(split, classes))
               for name, split in layout.splits.items()}
     report = DataReport(layout, classes, splits, notes=notes)
     report.similar, report.leaks = _similar(splits)
+    report.series = sum(map(len, series))
+    divided = {path for group in series for path in group}
+    # said in a sentence of its own
+    report.leaks = [group for group in report.leaks
+                    if {name for name, _ in group} != {'train', 'val'} or not divided.issuperset(
+                        splits[name].scanned[index].path for name, index in group)]
     report.warnings = [warning for check in checks.CHECKS for warning in check(report)]
     return report
 
 
-def _divide(layout: DataLayout, scanned: Dict[str, List[ScannedImage]]) -> str:
-    """Divide the training part in place; return the sentence that says so."""
+def _divide(layout: DataLayout, scanned: Dict[str, List[ScannedImage]]) -> Tuple[str, List[list]]:
+    """Divide the training part in place.
+
+    Returns:
+        tuple[str, list]: The sentence that says so, and the paths of each group of
+        images that look alike but had to be divided.
+    """
     whole, files = layout.splits['train'], scanned['train']
     usable = [i for i, image in enumerate(files) if image.problem is None]
     similar = [[usable[i] for i in group] for group in similar_groups([files[i] for i in usable])]
     by_path = {image.path: image for image in files}
-    train, val = split_off(whole, similar)
+    same: Dict[bytes, List[int]] = {}
+    for index in usable:
+        same.setdefault(files[index].digest, []).append(index)
+    train, val = split_off(whole, similar, same=[g for g in same.values() if len(g) > 1])
     layout.splits.update(train=train, val=val)
     layout.splits = {key: layout.splits[key] for key in ('train', 'val', 'test')
                      if key in layout.splits}
     for part in (train, val):
         scanned[part.name] = [by_path[path] for path in part.paths]
+    chosen = set(val.paths)
+    series = [[files[i].path for i in group] for group in similar
+              if 0 < sum(files[i].path in chosen for i in group) < len(group)]
     return (f'there is no validation split: {len(val.paths)} of {len(files)} training images were '
             'set aside for it, chosen by their file names (the same ones every time; images that '
-            'look alike stay together)')
+            'look alike stay together where they can)'), series
 
 
 def _similar(splits: Dict[str, SplitReport]) -> Tuple[list, list]:

@@ -1,4 +1,6 @@
 """Writing a config that its reader can understand and change."""
+import math
+from collections import Counter
 from pathlib import Path
 from typing import Any, Dict, Sequence
 
@@ -13,6 +15,7 @@ from mmyolonas.workflows.finetune.finetune_settings import FinetuneSettings
 
 #: Names and paths of the data, beside the config.
 VALUES_NAME = 'config_values.json'
+_MANY = 200  # objects of an image, from which the base config's 300 detections are too few
 
 _HEAD = '''# YOLO-NAS on your own data. An ordinary config: change what you like, then train on
 # with tools/train.py. Names and paths are in {values_name}, as data: a config
@@ -43,7 +46,7 @@ load_from = dataset_values['load_from']
 _MODEL = '''
 model = dict(
 {architecture}    bbox_head=dict({head}num_classes=len(classes)),
-    test_cfg=dict(score_thr=0.01, nms=dict(iou_threshold=0.65)))
+    test_cfg=dict(score_thr=0.01, nms=dict(iou_threshold=0.65){most}))
 
 train_pipeline = [
     dict(type='LoadImageFromFile', backend_args=None),
@@ -200,6 +203,7 @@ def _config_text(classes: Sequence[str], splits: Dict[str, CocoSplit],
         val_workers=settings.num_workers if settings.gpu else 0, val_persistent=settings.gpu,
         train_dataset=(_REPEATED.format(repeat=settings.repeat) if settings.repeat > 1
                        else "dict(data_root='', **train_dataset)"),
+        most=_detections(splits),
         # the last epoch is validated whatever the interval
         last='' if settings.epochs % settings.val_interval == 0 else (
             f',\n                 dynamic_intervals=[({settings.epochs}, 1)]'),
@@ -207,6 +211,17 @@ def _config_text(classes: Sequence[str], splits: Dict[str, CocoSplit],
     values.update(_architecture(settings.model))
     parts = [_HEAD, _MODEL, _DATA, _TEST if 'test' in splits else _SAME, _SCHEDULE]
     return ''.join(part.format(**values) for part in parts)
+
+
+def _detections(splits: Dict[str, CocoSplit]) -> str:
+    """Return the settings that let a model find all objects of crowded images."""
+    most = max((max(Counter(a['image_id'] for a in split.data['annotations']).values(), default=0)
+                for split in splits.values()), default=0)
+    if most <= _MANY:
+        return ''
+    # room for mistakes, in hundreds
+    limit = 100 * math.ceil(1.5 * most / 100)
+    return f',\n                  max_per_img={limit}, nms_pre={max(1000, 4 * limit)}'
 
 
 def base_model(model: str) -> Config:
