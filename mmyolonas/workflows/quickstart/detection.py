@@ -38,8 +38,8 @@ def export(context: Context) -> Results:
     """Export to ONNX; accuracy and latency in ONNX Runtime beside PyTorch; a picture."""
     import torch
 
-    from mmyolonas.runtime import Runtime
     from mmyolonas.deploy.pipeline import load_model
+    from mmyolonas.runtime import Runtime
     from mmyolonas.utils.configs import load_config
     folder, checkpoint = context.work_dir / 'deployed', str(context.checkpoint())
     image, path = context.an_image(), str(folder / 'end2end.onnx')
