@@ -14,6 +14,7 @@ from mmyolonas.export.graph.candidates import Candidates, best_priors
 from mmyolonas.export.graph.exported import OUTPUT_NAMES
 from mmyolonas.export.graph.nms import EfficientNMS, PaddedNMS
 from mmyolonas.export.metadata import ModelMetadata, Postprocess
+from mmyolonas.export.onnx_graph import editing
 from mmyolonas.utils.files import write_onnx
 from mmyolonas.utils.optional import require
 from mmyolonas.version import __version__
@@ -146,9 +147,6 @@ def _append(model: Any, tail: nn.Module, metadata: ModelMetadata) -> Any:
 
 def _rename_outputs(model: Any, names: Dict[str, str]) -> None:
     """Give the graph's outputs other names."""
-    for output in model.graph.output:
-        output.name = names[output.name]
-    for node in model.graph.node:
-        for edges in (node.input, node.output):
-            for index, edge in enumerate(edges):
-                edges[index] = names.get(edge, edge)
+    with editing(model) as view:
+        for output in view.graph.outputs:
+            output.name = names[output.name]

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mmyolonas import compat
-from mmyolonas.export import onnx_passes
+from mmyolonas.export import onnx_graph, onnx_passes
 from mmyolonas.export.fusion import prepare_model
 from mmyolonas.export.graph import ExportedDetector, build_exported
 from mmyolonas.export.metadata import ModelMetadata
@@ -206,10 +206,10 @@ def finish_onnx(proto: Any, metadata: ModelMetadata, feed: Optional[Dict[str, np
         onnx.ModelProto: The finished graph.
     """
     if simplify:
-        onnx_passes.drop_unit_factors(proto)
+        onnx_graph.drop_unit_factors(proto)
         proto = onnx_passes.simplify(proto, feed)
     else:
-        onnx_passes.drop_dead_nodes(proto)
+        onnx_graph.drop_dead_nodes(proto)
     onnx_passes.rename_tensors(proto, prefixes)
     if metadata.preprocess.in_graph:
         onnx_passes.prepend_preprocess(proto, metadata.preprocess)
@@ -234,15 +234,10 @@ def compare_with_torch(proto: Any, graph: ExportedDetector, image: torch.Tensor,
     """
     if onnx_passes.has_custom_ops(proto):
         return {}
-    ort = require('onnxruntime', 'Comparing the exported file with PyTorch')
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    session = ort.InferenceSession(
-        proto.SerializeToString(), options, providers=['CPUExecutionProvider'])
     pixels, feed = raw_pixels(image, metadata)
     with torch.no_grad():
         expected = [value.numpy() for value in graph(pixels)]
-    got = session.run(graph.output_names, {'input': feed})
+    got = onnx_passes.run_graph(proto, {'input': feed})
     if metadata.postprocess.nms == 'onnx':
         errors = {'unmatched': unmatched(expected[0], got[0])}
         limits = {'unmatched': 0.2}

@@ -1,11 +1,12 @@
 """Clean-up and checks of exported ONNX files."""
 import os
 import re
-from typing import Any, Dict, Iterable, List, Optional, Set
+from typing import Any, Dict, List, Optional, Set
 
 import numpy as np
 
 from mmyolonas.export.metadata import ModelMetadata
+from mmyolonas.export.onnx_graph import dead_nodes, drop_dead_nodes, editing, idle_weights
 from mmyolonas.utils.optional import require
 
 
@@ -48,15 +49,8 @@ def compare(reference: Any, model: Any, feed: Dict[str, np.ndarray], tolerance: 
     Raises:
         RuntimeError: They do not.
     """
-    ort = require('onnxruntime', 'Checking a simplified ONNX file')
     names = [output.name for output in reference.graph.output]
-    outs = []
-    for graph in (reference, model):
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        session = ort.InferenceSession(
-            graph.SerializeToString(), options, providers=['CPUExecutionProvider'])
-        outs.append(session.run(names, feed))
+    outs = [run_graph(graph, feed) for graph in (reference, model)]
     for name, old, new in zip(names, *outs):
         scale = max(float(np.abs(old).max(initial=0)), 1.)
         if old.shape != new.shape or float(
@@ -64,6 +58,16 @@ def compare(reference: Any, model: Any, feed: Dict[str, np.ndarray], tolerance: 
             raise RuntimeError(
                 f'the simplified graph differs in output {name!r}; export with simplify=False '
                 'and report the model.')
+
+
+def run_graph(model: Any, feed: Dict[str, np.ndarray]) -> List[np.ndarray]:
+    """Return the outputs of a graph that is not in a file, by ONNX Runtime on the CPU."""
+    ort = require('onnxruntime', 'Checking an ONNX graph')
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(
+        model.SerializeToString(), options, providers=['CPUExecutionProvider'])
+    return session.run(None, feed)
 
 
 def check(model: Any) -> None:
@@ -83,8 +87,7 @@ def check(model: Any) -> None:
     dead = dead_nodes(model)
     if dead:
         raise ValueError(f'{len(dead)} nodes lead to no output, first {dead[0]!r}.')
-    used = {name for node in model.graph.node for name in _inputs(node)}
-    idle = [init.name for init in model.graph.initializer if init.name not in used]
+    idle = idle_weights(model)
     if idle:
         raise ValueError(f'{len(idle)} weights are not used, first {idle[0]!r}.')
 
@@ -92,76 +95,6 @@ def check(model: Any) -> None:
 def has_custom_ops(model: Any) -> bool:
     """Return whether a node is of no ONNX domain."""
     return any(node.domain not in ('', 'ai.onnx') for node in model.graph.node)
-
-
-def dead_nodes(model: Any) -> List[str]:
-    """Return the names of nodes that no output depends on."""
-    live = _live(model)
-    return [node.name or node.op_type for node in model.graph.node
-            if not live.intersection(node.output)]
-
-
-def drop_dead_nodes(model: Any) -> None:
-    """Remove nodes that no output depends on, and weights nothing uses."""
-    live = _live(model)
-    _keep(model.graph.node, lambda node: bool(live.intersection(node.output)))
-    used = {name for node in model.graph.node for name in _inputs(node)}
-    used.update(output.name for output in model.graph.output)
-    _keep(model.graph.initializer, lambda init: init.name in used)
-    names = used.union(*(node.output for node in model.graph.node))
-    _keep(model.graph.value_info, lambda info: info.name in names)
-
-
-def drop_unit_factors(model: Any) -> None:
-    """Remove multiplications by a constant of ones."""
-    onnx = require('onnx', 'Simplifying an ONNX file')
-    constants = {init.name: init for init in model.graph.initializer}
-    outputs = {output.name for output in model.graph.output}
-    mapping: Dict[str, str] = {}
-    for node in model.graph.node:
-        if node.op_type != 'Mul' or node.output[0] in outputs:
-            continue
-        for one, other in ((node.input[0], node.input[1]), (node.input[1], node.input[0])):
-            if one in constants and len(constants[one].dims) <= 1:
-                values = onnx.numpy_helper.to_array(constants[one])
-                if values.size == 1 and values.item() == 1:
-                    mapping[node.output[0]] = other
-                    break
-    for node in model.graph.node:
-        for index, name in enumerate(node.input):
-            while name in mapping:
-                name = mapping[name]
-            node.input[index] = name
-    drop_dead_nodes(model)
-
-
-def _keep(items: Any, wanted: Any) -> None:
-    kept = [item for item in items if wanted(item)]
-    del items[:]
-    items.extend(kept)
-
-
-def _live(model: Any) -> Set[str]:
-    """Return the names of tensors that some output depends on."""
-    producers = {name: node for node in model.graph.node for name in node.output}
-    live: Set[str] = set()
-    pending = [output.name for output in model.graph.output]
-    while pending:
-        name = pending.pop()
-        if name and name not in live:
-            live.add(name)
-            if name in producers:
-                pending.extend(_inputs(producers[name]))
-    return live
-
-
-def _inputs(node: Any) -> Iterable[str]:
-    """Yield the inputs of a node, those of its sub-graphs included."""
-    yield from node.input
-    for attribute in node.attribute:
-        for graph in [attribute.g, *attribute.graphs]:
-            for inner in graph.node:
-                yield from _inputs(inner)
 
 
 def rename_tensors(model: Any, prefixes: Optional[Dict[str, str]] = None) -> None:
@@ -176,51 +109,59 @@ def rename_tensors(model: Any, prefixes: Optional[Dict[str, str]] = None) -> Non
         prefixes (dict[str, str], optional): Replacements of a path's first
             part, for modules the exporter did not see being called.
     """
-    graph = model.graph
-    fixed = {value.name for value in [*graph.input, *graph.output]}
-    taken = set(fixed)
-    mapping: Dict[str, str] = {}
+    ir = require('onnx_ir', 'Naming the tensors of an ONNX file')
+    with editing(model) as view:
+        graph = view.graph
+        inner = [node for node in ir.traversal.RecursiveGraphIterator(graph)
+                 if node.graph is not graph]
+        names = _Names({value.name for value in [*graph.inputs, *graph.outputs]},
+                       {value.name for node in inner for value in node.outputs})
+        for node in graph:
+            base = readable_name(node.name or node.outputs[0].name, node.op_type, prefixes)
+            node.name = f'{base}/{node.op_type}'
+            for output in node.outputs:
+                names.add(output, base)
+        _unique_node_names(graph)
+        for node in graph:  # constants after their first user; folding made them anonymous
+            base = names.of(node.outputs[0])
+            kinds = ('weight', 'bias') if node.op_type in ('Conv', 'ConvTranspose') else None
+            for index, value in enumerate(node.inputs):
+                if value is not None and value.is_initializer():
+                    kind = kinds[index - 1] if kinds and 0 < index < 3 else 'value'
+                    names.add(value, f'{base}.{kind}')
+        ir.convenience.rename_values(list(names.new), list(names.new.values()))
 
-    def rename(old: str, base: str) -> None:
+
+class _Names:
+    """New names, each given once.
+
+    Args:
+        fixed (set[str]): Names of values that keep them.
+        taken (set[str]): Names that no other value may have.
+    """
+
+    def __init__(self, fixed: Set[str], taken: Set[str]) -> None:
+        self.fixed, self.taken = fixed, fixed | taken
+        self.new: Dict[Any, str] = {}
+
+    def add(self, value: Any, base: str) -> None:
+        """Name a value that has no new name yet."""
+        if not value.name or value.name in self.fixed or value in self.new:
+            return
         name, count = base, 1
-        while name in taken:
+        while name in self.taken:
             name, count = f'{base}_{count}', count + 1
-        taken.add(name)
-        mapping[old] = name
+        self.taken.add(name)
+        self.new[value] = name
 
-    for node in graph.node:
-        base = readable_name(node.name or node.output[0], node.op_type, prefixes)
-        node.name = f'{base}/{node.op_type}'
-        for output in node.output:
-            if output and output not in fixed:
-                rename(output, base)
-    _unique_node_names(graph)
-    _name_weights(graph, mapping, rename)
-    for init in graph.initializer:
-        init.name = mapping.get(init.name, init.name)
-    for node in graph.node:
-        for names in (node.input, node.output):
-            for index, name in enumerate(names):
-                names[index] = mapping.get(name, name)
-    for info in graph.value_info:
-        info.name = mapping.get(info.name, info.name)
-
-
-def _name_weights(graph: Any, mapping: Dict[str, str], rename: Any) -> None:
-    """Name constants after their first user; folding made them anonymous."""
-    weights = {init.name for init in graph.initializer}
-    for node in graph.node:
-        base = mapping.get(node.output[0], node.output[0])
-        kinds = ('weight', 'bias') if node.op_type in ('Conv', 'ConvTranspose') else None
-        for index, source in enumerate(list(node.input)):
-            if source in weights and source not in mapping:
-                kind = kinds[index - 1] if kinds and 0 < index < 3 else 'value'
-                rename(source, f'{base}.{kind}')
+    def of(self, value: Any) -> str:
+        """Return the name a value will have."""
+        return self.new.get(value, value.name)
 
 
 def _unique_node_names(graph: Any) -> None:
     seen: Dict[str, int] = {}
-    for node in graph.node:
+    for node in graph:
         count = seen.get(node.name, 0)
         seen[node.name] = count + 1
         if count:
@@ -247,10 +188,9 @@ def readable_name(name: str, op_type: str, prefixes: Optional[Dict[str, str]] = 
 def set_metadata(model: Any, metadata: ModelMetadata) -> None:
     """Store the description in the file's properties, replacing an older one."""
     props = metadata.to_props()
-    _keep(model.metadata_props, lambda prop: prop.key not in props)
-    for key, value in props.items():
-        prop = model.metadata_props.add()
-        prop.key, prop.value = key, value
+    kept = {prop.key: prop.value for prop in model.metadata_props}
+    onnx = require('onnx', 'Describing an ONNX file')
+    onnx.helper.set_model_props(model, {**kept, **props})
     model.producer_name = 'mmyolonas'
     model.producer_version = metadata.mmyolonas_version
 
@@ -314,35 +254,31 @@ def prepend_preprocess(model: Any, preprocess: Any) -> None:
             place. The input keeps its name.
         preprocess (Preprocess): Channel order, mean and standard deviation.
     """
-    onnx = require('onnx', 'Adding pre-processing to an ONNX file')
-    helper, graph = onnx.helper, model.graph
-    name = graph.input[0].name
-    graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
-    current, nodes, weights = name, [], []
+    ir = require('onnx_ir', 'Adding pre-processing to an ONNX file')
+    with editing(model) as view:
+        graph, image = view.graph, view.graph.inputs[0]
+        readers, image.dtype = list(image.uses()), ir.DataType.UINT8
+        current, nodes = image, []
 
-    def add(op_type: str, constant: Optional[np.ndarray] = None, **attributes: Any) -> None:
-        nonlocal current
-        output = f'preprocess.{op_type.lower()}'
-        inputs = [current]
-        if constant is not None:
-            weights.append(onnx.numpy_helper.from_array(constant, f'{output}.value'))
-            inputs.append(f'{output}.value')
-        nodes.append(helper.make_node(op_type, inputs, [output], f'preprocess/{op_type}',
-                                      **attributes))
-        current = output
+        def add(op_type: str, constant: Optional[np.ndarray] = None, **attributes: Any) -> None:
+            nonlocal current
+            name = f'preprocess.{op_type.lower()}'
+            inputs = [current]
+            if constant is not None:
+                inputs.append(ir.val(f'{name}.value', const_value=ir.tensor(
+                    constant, name=f'{name}.value')))
+                graph.register_initializer(inputs[1])
+            nodes.append(ir.node(op_type, inputs, attributes, outputs=[ir.val(name)],
+                                 name=f'preprocess/{op_type}'))
+            current = nodes[-1].outputs[0]
 
-    if preprocess.channel_order == 'RGB':
-        add('Gather', np.array([2, 1, 0]), axis=1)
-    add('Cast', to=onnx.TensorProto.FLOAT)
-    if any(preprocess.mean):
-        add('Sub', np.array(preprocess.mean, np.float32).reshape(1, -1, 1, 1))
-    if any(value != 1 for value in preprocess.std):
-        add('Div', np.array(preprocess.std, np.float32).reshape(1, -1, 1, 1))
-    for node in graph.node:
-        for index, source in enumerate(node.input):
-            if source == name:
-                node.input[index] = current
-    original = list(graph.node)
-    del graph.node[:]
-    graph.node.extend([*nodes, *original])
-    graph.initializer.extend(weights)
+        if preprocess.channel_order == 'RGB':
+            add('Gather', np.array([2, 1, 0]), axis=1)
+        add('Cast', to=int(ir.DataType.FLOAT))
+        if any(preprocess.mean):
+            add('Sub', np.array(preprocess.mean, np.float32).reshape(1, -1, 1, 1))
+        if any(value != 1 for value in preprocess.std):
+            add('Div', np.array(preprocess.std, np.float32).reshape(1, -1, 1, 1))
+        for node, index in readers:
+            node.replace_input_with(index, current)
+        graph.insert_before(graph[0], nodes)

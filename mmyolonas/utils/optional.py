@@ -4,6 +4,7 @@ from types import ModuleType
 
 INSTALL = {
     'onnx': 'pip install onnx',
+    'onnx_ir': 'pip install onnx-ir',
     'onnxruntime': 'pip install onnxruntime',
     'onnxslim': 'pip install onnxslim',
     'openvino': 'pip install openvino',

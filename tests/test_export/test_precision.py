@@ -4,7 +4,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from mmyolonas.export import convert_fp16, onnx_passes
+from mmyolonas.export import convert_fp16, onnx_graph, onnx_passes
 from mmyolonas.export.precision import count_quantizers, float_nodes
 from tests.exported_models import pixels
 from tests.quantise import quantise
@@ -104,16 +104,66 @@ def small_graph():
 
 def test_dead_nodes_idle_weights_and_unit_factors():
     model = small_graph()
-    assert onnx_passes.dead_nodes(model) == ['dead']
+    assert onnx_graph.dead_nodes(model) == ['dead']
     with pytest.raises(ValueError, match='lead to no output'):
         onnx_passes.check(model)
-    onnx_passes.drop_unit_factors(model)
+    onnx_graph.drop_unit_factors(model)
     assert [node.op_type for node in model.graph.node] == ['Relu']
     assert list(model.graph.node[0].input) == ['x'] and not model.graph.initializer
     onnx_passes.check(model)
     model.graph.initializer.append(numpy_helper.from_array(np.ones(1, np.float32), 'idle'))
     with pytest.raises(ValueError, match='weights are not used'):
         onnx_passes.check(model)
+
+
+def branching_graph():
+    """Return a graph whose branches read values and constants from outside."""
+    def branch(op, name):
+        return helper.make_graph([helper.make_node(op, ['/a/Relu_output_0', 'half'], [name])], name,
+                                 [], [helper.make_tensor_value_info(name, 1, [1, 3, 8, 8])])
+    nodes = [
+        helper.make_node('Relu', ['x'], ['/a/Relu_output_0'], '/a/Relu'),
+        helper.make_node('Mul', ['/a/Relu_output_0', 'one'], ['/b/Mul_output_0'], '/b/Mul'),
+        helper.make_node('ReduceMax', ['/b/Mul_output_0'], ['top'], '/c/ReduceMax', keepdims=0),
+        helper.make_node('Greater', ['top', 'half'], ['which'], '/c/Greater'),
+        helper.make_node('If', ['which'], ['y'], '/d/If', then_branch=branch('Mul', 'then'),
+                         else_branch=branch('Sub', 'else'))]
+    weights = [numpy_helper.from_array(np.float32(1), 'one'),
+               numpy_helper.from_array(np.float32(0.5), 'half')]
+    shape = [1, 3, 8, 8]
+    model = helper.make_model(helper.make_graph(
+        nodes, 'g', [helper.make_tensor_value_info('x', 1, shape)],
+        [helper.make_tensor_value_info('y', 1, shape)], weights),
+        opset_imports=[helper.make_opsetid('', 17)])
+    model.ir_version = 8
+    return model
+
+
+def test_edits_reach_into_branches():
+    """Names, factors and pre-processing change what the bodies of an If read, too."""
+    from mmyolonas.export.metadata import Preprocess
+    model, image = branching_graph(), pixels(1, 8, 8)
+    expected = onnx_passes.run_graph(model, {'x': image})
+    onnx_graph.drop_unit_factors(model)
+    onnx_passes.rename_tensors(model, {'a': 'first'})
+    assert [node.output[0] for node in model.graph.node][:2] == ['first', 'c.ReduceMax']
+    assert model.graph.node[-1].attribute[0].g.node[0].input[0] == 'first'
+    onnx_passes.check(model)
+    assert np.array_equal(expected, onnx_passes.run_graph(model, {'x': image}))
+    raw = np.round(image * 255).astype(np.uint8)
+    onnx_passes.prepend_preprocess(model, Preprocess(
+        channel_order='BGR', mean=[0., 0., 0.], std=[255., 255., 255.], in_graph=True))
+    onnx_passes.check(model)
+    assert np.allclose(expected, onnx_passes.run_graph(model, {'x': raw}), atol=2e-3)
+
+
+def test_an_edit_that_fails_changes_nothing():
+    model = small_graph()
+    before = model.SerializeToString()
+    with pytest.raises(RuntimeError), onnx_graph.editing(model) as view:
+        view.graph.remove(view.graph[0])
+        raise RuntimeError
+    assert model.SerializeToString() == before
 
 
 def test_simplification_that_changes_numbers_is_noticed():

@@ -82,9 +82,9 @@ def test_groups(layer, group):
 
 
 def test_torch_and_onnx_agree(fused, float_onnx):
-    from mmyolonas.quantization.graph.onnx_graph import OnnxGraph
+    from mmyolonas.quantization.graph.steps import StepGraph
     torch_flow = analyse(trace(fused))
-    graph = OnnxGraph(float_onnx)
+    graph = StepGraph(float_onnx)
     onnx_flow = analyse(graph.steps(graph.layer_names(torch_flow.layers)))
     assert onnx_flow.layers == torch_flow.layers
     assert onnx_flow.classes() == torch_flow.classes()

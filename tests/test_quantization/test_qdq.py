@@ -7,6 +7,7 @@ import onnxruntime as ort
 import pytest
 import torch
 
+from mmyolonas.export.onnx_graph import OnnxGraph
 from mmyolonas.quantization import (
     RangeTable,
     default_layers,
@@ -15,7 +16,6 @@ from mmyolonas.quantization import (
     quantise_model,
     select,
 )
-from mmyolonas.quantization.graph.onnx_graph import OnnxGraph
 from mmyolonas.quantization.graph.qdq import QdqWriter, quantise_weight, spelling_of
 from mmyolonas.utils import UserError
 

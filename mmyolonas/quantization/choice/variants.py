@@ -8,8 +8,8 @@ import onnx
 from mmyolonas.quantization.choice.plan import selection_of
 from mmyolonas.quantization.graph.dataflow import Dataflow, analyse
 from mmyolonas.quantization.graph.groups import Group, find_groups
-from mmyolonas.quantization.graph.onnx_graph import OnnxGraph, check_float
 from mmyolonas.quantization.graph.qdq import insert_qdq
+from mmyolonas.quantization.graph.steps import StepGraph, check_float
 from mmyolonas.quantization.table import RangeTable
 from mmyolonas.runtime.base import Session
 from mmyolonas.runtime.factory import open_session
@@ -35,7 +35,7 @@ class Variants:
         self.runtime = runtime
         self.num_threads = num_threads
         self.headroom = headroom
-        self.graph = OnnxGraph(self.model)
+        self.graph = StepGraph(self.model)
         self.flow: Dataflow = analyse(self.graph.steps(self.graph.layer_names(table.weights)))
         self.groups: List[Group] = find_groups(self.flow)
         self.candidates = [group.name for group in self.groups if not group.is_prediction]

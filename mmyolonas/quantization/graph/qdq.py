@@ -27,10 +27,11 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from mmyolonas.export.onnx_graph import attribute, drop_dead_nodes
 from mmyolonas.quantization.graph.dataflow import Dataflow, analyse
 from mmyolonas.quantization.graph.groups import default_layers
-from mmyolonas.quantization.graph.onnx_graph import OnnxGraph, attribute, check_float
 from mmyolonas.quantization.graph.selection import Selection, select
+from mmyolonas.quantization.graph.steps import StepGraph, check_float
 from mmyolonas.quantization.table import RangeTable
 from mmyolonas.utils import UserError
 
@@ -98,7 +99,7 @@ class QdqWriter:
     """
 
     def __init__(self, model: onnx.ModelProto, table: RangeTable, spelling: Spelling) -> None:
-        self.graph = OnnxGraph(model)
+        self.graph = StepGraph(model)
         self.table = table
         self.spelling = spelling
         self.names = self.graph.layer_names(table.weights)
@@ -133,7 +134,7 @@ class QdqWriter:
             if self.names.get(index) in selection.layers:
                 self._quantise_weight(index, node, self._pad_input(node))
         self._assemble()
-        self.graph.drop_unused()
+        drop_dead_nodes(self.graph.model)
 
     def _reads_tensors(self, index: int, node: onnx.NodeProto) -> bool:
         """Return whether a node reads the pair of an 8-bit tensor, if there is one."""

@@ -4,7 +4,7 @@ from typing import Dict, List, Set, Tuple
 
 import onnx
 
-from mmyolonas.quantization.graph.onnx_graph import OnnxGraph, attribute
+from mmyolonas.export.onnx_graph import OnnxGraph, attribute
 from mmyolonas.search.latency.operators import Operator, decode_operator
 
 _SKIPPED = ('Constant', 'Identity', 'Relu', 'Clip', 'HardSwish', 'LeakyRelu')

@@ -12,7 +12,7 @@ from torch import nn
 
 from mmyolonas.models.layers import YOLONASBottleneck
 from mmyolonas.quantization.choice.variants import Variants
-from mmyolonas.quantization.graph.onnx_graph import OnnxGraph
+from mmyolonas.quantization.graph.steps import StepGraph
 from mmyolonas.quantization.table import RangeTable
 from mmyolonas.runtime.factory import open_session
 from mmyolonas.runtime.kernels import Kernel, profile_kernels
@@ -104,7 +104,7 @@ def export_network(model: nn.Module, input_size: Sequence[int]) -> onnx.ModelPro
 
 def made_up_ranges(model: onnx.ModelProto) -> RangeTable:
     """Return ranges for a float file that stand in for calibration where only time matters."""
-    graph = OnnxGraph(model)
+    graph = StepGraph(model)
     weights = {}
     for index, name in graph.layer_names().items():
         node = model.graph.node[index]

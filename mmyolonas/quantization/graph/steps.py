@@ -1,10 +1,9 @@
-"""An ONNX graph as a list of steps, and look-ups in it."""
-from typing import Any, Dict, Iterable, List, Optional, Tuple
+"""An ONNX graph as a list of steps."""
+from typing import Dict, Iterable, List, Optional, Tuple
 
-import numpy as np
 import onnx
-from onnx import numpy_helper
 
+from mmyolonas.export.onnx_graph import OnnxGraph, attribute
 from mmyolonas.export.onnx_passes import opset_version
 from mmyolonas.quantization.graph.dataflow import Op
 from mmyolonas.utils import UserError
@@ -12,39 +11,8 @@ from mmyolonas.utils import UserError
 WEIGHTED = ('Conv', 'ConvTranspose')
 
 
-class OnnxGraph:
-    """Look-ups in a graph that is being changed.
-
-    Args:
-        model (onnx.ModelProto): Changed in place by the methods that say so.
-    """
-
-    def __init__(self, model: onnx.ModelProto) -> None:
-        self.model = model
-        self.graph = model.graph
-        self.constants = {init.name: init for init in self.graph.initializer}
-        self.producers: Dict[str, onnx.NodeProto] = {}
-        for node in self.graph.node:
-            for name in node.output:
-                self.producers[name] = node
-
-    def source(self, name: str) -> str:
-        """Return the name behind identities (exporters share equal weights by them)."""
-        while name in self.producers and self.producers[name].op_type == 'Identity':
-            name = self.producers[name].input[0]
-        return name
-
-    def constant(self, name: str) -> Optional[np.ndarray]:
-        """Return the value of a constant, or None if the tensor is computed."""
-        name = self.source(name)
-        if name in self.constants:
-            return numpy_helper.to_array(self.constants[name])
-        node = self.producers.get(name)
-        if node is not None and node.op_type == 'Constant':
-            for attribute in node.attribute:
-                if attribute.name == 'value':
-                    return numpy_helper.to_array(attribute.t)
-        return None
+class StepGraph(OnnxGraph):
+    """An ONNX graph whose nodes are steps of the data flow."""
 
     def layer_names(self, known: Optional[Iterable[str]] = None) -> Dict[int, str]:
         """Return the module name of each weighted node, by its place in the graph.
@@ -121,42 +89,6 @@ class OnnxGraph:
                 break
             factor *= float(value.item())
         return factor
-
-    def drop_unused(self) -> None:
-        """Remove nodes and constants that no output depends on, in place."""
-        live, pending = set(), [output.name for output in self.graph.output]
-        producers = {name: node for node in self.graph.node for name in node.output}
-        while pending:
-            name = pending.pop()
-            if name in live:
-                continue
-            live.add(name)
-            if name in producers:
-                pending.extend(_all_inputs(producers[name]))
-        for items, wanted in (
-                (self.graph.node, lambda node: any(name in live for name in node.output)),
-                (self.graph.initializer, lambda init: init.name in live),
-                (self.graph.value_info, lambda info: info.name in live)):
-            kept = [item for item in items if wanted(item)]
-            del items[:]
-            items.extend(kept)
-
-
-def _all_inputs(node: onnx.NodeProto) -> Iterable[str]:
-    """Yield what a node reads, its sub-graphs included."""
-    yield from filter(None, node.input)
-    for attribute in node.attribute:
-        for graph in [attribute.g, *attribute.graphs]:
-            for inner in graph.node:
-                yield from _all_inputs(inner)
-
-
-def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
-    """Return an attribute of a node."""
-    for attribute in node.attribute:
-        if attribute.name == name:
-            return onnx.helper.get_attribute_value(attribute)
-    return default
 
 
 def check_float(model: onnx.ModelProto, source: str = 'the ONNX graph') -> None:
