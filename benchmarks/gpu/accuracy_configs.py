@@ -138,9 +138,10 @@ def _set_schedule(cfg: Any, arm: Arm, settings: Settings) -> None:
     cfg.param_scheduler[1].update(end=arm.epochs, T_max=arm.epochs)
     rate = RATE[arm.arch] / (100 if tuned else 1)
     cfg.optim_wrapper.optimizer.lr = rate
-    if tuned and not arm.qat:  # the quantised arm's: little decay, fp32, no average of weights
+    if tuned and not arm.qat:  # the quantised arm's: little decay, cosine to 0, fp32, no average
         cfg.optim_wrapper.optimizer.weight_decay = 1e-4
         cfg.optim_wrapper.type = 'OptimWrapper'
+        cfg.param_scheduler[1].eta_min_ratio = 0.01
         cfg.custom_hooks = [hook for hook in cfg.custom_hooks
                             if hook.type != 'mmyolonas.ScheduledEMAHook']
     cfg.default_hooks.checkpoint.update(interval=max(1, arm.epochs // 4), max_keep_ckpts=1,
