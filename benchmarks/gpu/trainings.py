@@ -32,7 +32,7 @@ def epoch_options(epochs: int) -> List[str]:
 
 
 def train(name: str, work: Path, settings: Settings, data: Path, epochs: int,
-          options: List[str], resume: Optional[Path] = None) -> None:
+          options: List[str], resume: Optional[Path] = None, amp: bool = True) -> None:
     """Train by tools/train.py; a training that is there is gone on with.
 
     Args:
@@ -43,14 +43,16 @@ def train(name: str, work: Path, settings: Settings, data: Path, epochs: int,
         epochs (int): Number of epochs; for ``'sample'``.
         options (list[str]): Settings of the config.
         resume (Path, optional): Checkpoint to go on with; the last one if None.
+        amp (bool): Whether in mixed precision, on a GPU. Defaults to True.
     """
     config = Path(name)
     if name == 'sample':
         config = ROOT / 'configs' / 'yolonas' / 'yolonas_s_sample.py'
         options = [*sample_options(data, epochs), *options]
     arguments = [str(ROOT / 'tools' / 'train.py'), str(config), '--work-dir', str(work),
-                 '--resume', *([str(resume)] if resume else []), '--cfg-options', *options]
-    if settings.on_gpu:
+                 '--resume', *([str(resume)] if resume else []),
+                 *(['--cfg-options', *options] if options else [])]
+    if settings.on_gpu and amp:
         arguments.insert(2, '--amp')
     run_tool(arguments, work.parent / f'{work.name}.log', show=_SHOWN)
 

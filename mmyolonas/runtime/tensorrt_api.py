@@ -1,9 +1,18 @@
 """The differences between TensorRT 8.6, 10, 11 and TensorRT-RTX, in one place."""
+import importlib
+from importlib.util import find_spec
 from typing import Any, Optional, Sequence, Tuple
 
 from mmyolonas.utils.optional import require
 
 FLAVOURS = ('tensorrt', 'tensorrt_rtx')
+
+
+def _import(flavour: str) -> Any:
+    """Return the package, or its bindings: for CUDA 13 PyPI has no wheel that re-exports them."""
+    if find_spec(flavour) is None and find_spec(f'{flavour}_bindings') is not None:
+        return importlib.import_module(f'{flavour}_bindings')
+    return require(flavour, 'Building or running a TensorRT engine')
 
 
 class TensorRTApi:
@@ -25,7 +34,7 @@ class TensorRTApi:
         if flavour not in FLAVOURS:
             raise ValueError(f'backend must be one of {", ".join(FLAVOURS)}, got {flavour!r}.')
         self.flavour = flavour
-        self.trt = module or require(flavour, 'Building or running a TensorRT engine')
+        self.trt = module or _import(flavour)
         self.messages: list = []
         self.logger = self._make_logger()
 

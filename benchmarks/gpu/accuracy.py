@@ -1,0 +1,134 @@
+"""Stage 3: trainings that a CPU could not finish, each against a control of equal cost.
+
+Every item is complete in itself: what it starts from (a teacher, a float model) is taken from the
+scratch folder or trained first. Figures are of the test split, at the last epoch, so that nothing
+is chosen on them. A folder of a training that was stopped is gone on with.
+"""
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Tuple
+
+from benchmarks.gpu.accuracy_configs import Arm, write_config
+from benchmarks.gpu.items import Item, Settings
+from benchmarks.gpu.trainings import read_json, run_benchmark, test, train
+from mmyolonas.utils.checkpoints import last_checkpoint
+
+SEEDS = (0, 1, 2)
+DATA_SETS = ('bccd', 'deeppcb')
+#: Drawn images of the pre-training.
+DRAWN = 20_000
+
+
+def items(settings: Settings) -> List[Item]:
+    """Return the items: first one seed of everything, then the other seeds."""
+    if settings.quick:
+        return []
+    if settings.rehearse:
+        return [Item(key) for key in ('scratch/bccd-s-0', 'distill/0', 'qat/0', 'pseudo/0',
+                                      'pretrain/0')]
+    found: List[Item] = []
+    for seed in SEEDS:
+        found += [Item(f'scratch/{data}-{arch}-{seed}', 150 if arch == 's' else 220)
+                  for data in DATA_SETS for arch in 'sm']
+        found += [Item(f'distill/{seed}', 420), Item(f'qat/{seed}', 240),
+                  Item(f'pseudo/{seed}', 420)]
+    # drawing and pre-training once serve all seeds while the scratch folder lives
+    return [*found, *(Item(f'pretrain/{seed}', 480) for seed in SEEDS)]
+
+
+def run(key: str, settings: Settings) -> Dict[str, Any]:
+    """Do an item."""
+    kind, rest = key.split('/')
+    if kind == 'scratch':
+        data, arch, seed = rest.split('-')
+        return dict(_trained(Arm(data, arch, int(seed), epochs(settings, data)), settings)[1])
+    return KINDS[kind](int(rest), settings)
+
+
+def epochs(settings: Settings, data: str) -> int:
+    """Return the epochs of a training to convergence: some 60,000 images of each set."""
+    if settings.rehearse:
+        return 1
+    return dict(bccd=300, deeppcb=380)[data]
+
+
+def _trained(arm: Arm, settings: Settings) -> Tuple[Path, Dict[str, Any]]:
+    """Train an arm, or go on; return its checkpoint, and its scores and seconds."""
+    work = settings.folder('accuracy') / arm.name
+    config = write_config(arm, settings, settings.folder('accuracy') / f'{arm.name}.py')
+    result = work / 'result.json'
+    if not result.is_file():
+        begin = time.monotonic()
+        train(str(config), work, settings, Path(), arm.epochs, [], amp=arm.start is None)
+        seconds = time.monotonic() - begin
+        checkpoint = last_checkpoint(str(work))
+        scores = test(config, checkpoint, settings.folder('accuracy') / f'{arm.name}_test', [])
+        from mmyolonas.utils.files import write_json
+        write_json(result, dict(scores, seconds=seconds, epochs=arm.epochs, seed=arm.seed))
+    return last_checkpoint(str(work)), read_json(result)
+
+
+def distill(seed: int, settings: Settings) -> Dict[str, Any]:
+    """S from M on BCCD: distilled, plain for as many epochs, plain for as much time."""
+    count = epochs(settings, 'bccd')
+    teacher, teacher_scores = _trained(Arm('bccd', 'm', 0, count), settings)
+    plain = _trained(Arm('bccd', 's', seed, count), settings)[1]
+    distilled = _trained(Arm('bccd', 's', seed, count, teacher=teacher), settings)[1]
+    # both trainings begin with the same start-up and end with the same validation
+    longer = max(count, round(count * distilled['seconds'] / plain['seconds']))
+    equal_time = plain if longer == count else _trained(
+        Arm('bccd', 's', seed, longer, note='_longer'), settings)[1]
+    return dict(teacher=teacher_scores, plain=plain, distilled=distilled,
+                plain_equal_time=equal_time,
+                gain_equal_epochs=distilled['ap'] - plain['ap'],
+                gain_equal_time=distilled['ap'] - equal_time['ap'])
+
+
+def qat(seed: int, settings: Settings) -> Dict[str, Any]:
+    """Quantisation-aware training of S on BCCD against a float fine-tune of the same length."""
+    start, before = _trained(Arm('bccd', 's', seed, epochs(settings, 'bccd')), settings)
+    count = 1 if settings.rehearse else 10
+    arm = Arm('bccd', 's', seed, count, start=start, note='_tuned')
+    tuned = _trained(arm, settings)[1]
+    quantised = _trained(Arm('bccd', 's', seed, count, start=start, note='_qat', qat=True),
+                         settings)[1]
+    return dict(float_before=before, float_tuned=tuned, qat=quantised,
+                qat_minus_tuned=quantised['ap'] - tuned['ap'])
+
+
+def pseudo(seed: int, settings: Settings) -> Dict[str, Any]:
+    """Blood cells with a fifth of the labels: teacher, and the same steps with pseudo-labels."""
+    work = settings.folder('accuracy', f'pseudo_{seed}')
+    options = ['--data', str(settings.data_set('bccd')), '--work-dir', str(work), '--seed',
+               str(seed), '--go-on']
+    if settings.rehearse:
+        options += ['--score-thr', '0.001', '--cfg-options', 'train_cfg.max_iters=2',
+                    'train_cfg.val_interval=2']
+    run_benchmark('pseudo_labels.py', options, work.parent / f'pseudo_{seed}.log')
+    stages = read_json(work / 'stages.json')['stages']
+    return {name: stages[name]['results'] for name in stages
+            if name.endswith('_test') or name == 'label'}
+
+
+def pretrain(seed: int, settings: Settings) -> Dict[str, Any]:
+    """What weights from drawn images are worth on BCCD, one seed of three starts."""
+    work = settings.folder('accuracy', 'pretrain')
+    result = work / f'seed_{seed}.json'
+    count = 16 if settings.rehearse else DRAWN
+    options = [str(settings.data_set('bccd')), '--work-dir', str(work), '--images', str(count),
+               '--seeds', str(seed), '--json', str(result)]
+    if settings.rehearse:
+        options += ['--epochs', '1', '--pretrain-epochs', '1', '--finetune-options',
+                    '--imgsz 64 --batch 8']
+    else:
+        options += ['--epochs', '60', '--pretrain-epochs', '6', '--pretrain-options',
+                    'train_dataloader.batch_size=64', f'train_dataloader.num_workers='
+                    f'{settings.workers}', 'train_dataloader.persistent_workers=True',
+                    'optim_wrapper.optimizer.lr=0.002']
+    run_benchmark('generated_pretraining.py', options, work / f'seed_{seed}.log')
+    return dict(drawn=count, **{name.replace(' ', '_'): runs[0]
+                                for name, runs in read_json(result).items()})
+
+
+KINDS: Dict[str, Callable[[int, Settings], Dict[str, Any]]] = dict(
+    distill=distill, qat=qat, pseudo=pseudo, pretrain=pretrain)

@@ -1,0 +1,139 @@
+"""Stage 6: operator tables of the GPU, and the training of a supernet at a useful size."""
+import importlib
+from typing import Any, Dict, List
+
+import numpy as np
+import torch
+
+from benchmarks.gpu.items import Item, Settings, Skip
+from benchmarks.gpu.trainings import read_json, run_benchmark
+
+#: The module of the supernet, and the function of it that this stage calls: ``(work_dir, data,
+#: minutes, device, rehearse) -> dict`` of plain values.
+SUPERNET = ('mmyolonas.search.accuracy.supernet', 'benchmark')
+
+
+def items(settings: Settings) -> List[Item]:
+    """Return the items."""
+    return [Item('operators/torch', 120), Item('operators/tensorrt', 240), Item('supernet', 300)]
+
+
+def run(key: str, settings: Settings) -> Dict[str, Any]:
+    """Do an item."""
+    if key == 'supernet':
+        return train_supernet(settings)
+    return _operators_torch(settings) if key.endswith('torch') else _operators_tensorrt(settings)
+
+
+def train_supernet(settings: Settings) -> Dict[str, Any]:
+    """Train the weight-sharing network on BCCD for the item's time.
+
+    Raises:
+        Skip: This version of the project has none.
+    """
+    name, function = SUPERNET
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and not name.startswith(error.name):
+            raise
+        raise Skip(f'this version has no {name}') from error
+    if not hasattr(module, function):
+        raise Skip(f'{name} has no function {function}(work_dir, data, minutes, device, rehearse)')
+    return getattr(module, function)(
+        settings.folder('supernet'), settings.data_set('bccd'),
+        0.05 if settings.rehearse else 4, settings.device, settings.rehearse)
+
+
+def _operators_tensorrt(settings: Settings) -> Dict[str, Any]:
+    """Return how well a table of TensorRT's operators predicts whole networks."""
+    from mmyolonas.search.latency.operator_timing import check_target
+    from mmyolonas.utils.errors import UserError
+    try:
+        check_target('tensorrt', ('fp16', 'int8'))
+    except UserError as error:
+        raise Skip(str(error)) from error
+    work = settings.folder('operators')
+    run_benchmark('operator_latency.py', [
+        '--target', 'tensorrt', '--size', str(settings.size), '--fit', '12', '--test', '12',
+        '--out', str(work)], work.parent / 'operators.log')
+    found = read_json(work / 'tensorrt.result.json')
+    return {precision: {name: {k: rows[name][k] for k in ('spearman', 'kendall', 'error', 'worst')}
+                        for name in ('operators', 'multiplications')}
+            for precision, rows in found.items()}
+
+
+def _operators_torch(settings: Settings) -> Dict[str, Any]:
+    """Predict the time of random networks in PyTorch from that of their convolutions.
+
+    The baseline that TensorRT's table has to beat, and all there is without TensorRT: every
+    distinct convolution is timed alone in 16 bit, the sum is compared with the whole network's
+    time by rank. The comparison is by networks that are timed in turn.
+    """
+    from scipy.stats import spearmanr
+
+    from mmyolonas.search.latency.operators import operators
+    from mmyolonas.search.space.architecture import build
+    from mmyolonas.search.space.space import Space
+    size = settings.size
+    space = Space('detection', [size])
+    rng = np.random.default_rng(0)
+    count = 3 if settings.rehearse else 20
+    # in the rehearsal three published-like draws are as good as twenty
+    networks = [build(space.sample(rng)) for _ in range(count)]
+    lists = [operators(model, size) for model in networks]
+    table: Dict[Any, float] = {}
+    for op in {op for found in lists for op in found if op.kind == 'conv'}:
+        table[op] = _time_conv(op, settings)
+    measured = [_time_network(model, settings) for model in networks]
+    predicted = [sum(table.get(op, 0.) for op in found) for found in lists]
+    macs = [float(sum(op.macs for op in found)) for found in lists]
+    return dict(networks=count, operators=len(table), fastest_ms=min(measured),
+                slowest_ms=max(measured), spearman=float(spearmanr(predicted, measured)[0]),
+                spearman_of_multiplications=float(spearmanr(macs, measured)[0]),
+                measured_ms=measured, predicted_ms=predicted)
+
+
+def _dtype(settings: Settings) -> torch.dtype:
+    return torch.float16 if settings.on_gpu else torch.float32
+
+
+@torch.no_grad()
+def _time_conv(op: Any, settings: Settings) -> float:
+    """Return the milliseconds of a convolution with its activation."""
+    from benchmarks.gpu.models import milliseconds
+    layer = torch.nn.Sequential(
+        torch.nn.Conv2d(op.in_channels, op.out_channels, op.kernel, op.stride, op.kernel // 2,
+                        groups=op.groups), torch.nn.ReLU(inplace=True))
+    layer = layer.to(settings.device, _dtype(settings), memory_format=torch.channels_last)
+    shape = (1, op.in_channels, op.height * op.stride, op.width * op.stride)
+    image = torch.rand(shape, device=settings.device, dtype=_dtype(settings))
+    image = image.contiguous(memory_format=torch.channels_last)
+    times = milliseconds(lambda: layer(image), settings.device, 1 if settings.rehearse else 20, 1)
+    return float(np.median(times))
+
+
+@torch.no_grad()
+def _time_network(model: torch.nn.Module, settings: Settings) -> float:
+    """Return the milliseconds of a fused network, launched as a graph on a GPU."""
+    from benchmarks.gpu.models import head_of, milliseconds
+    from mmyolonas.export.fusion import prepare_model
+    model = prepare_model(model.eval()).to(settings.device, _dtype(settings),
+                                           memory_format=torch.channels_last)
+    image = torch.rand(1, 3, settings.size, settings.size, device=settings.device,
+                       dtype=_dtype(settings)).contiguous(memory_format=torch.channels_last)
+
+    def call() -> Any:
+        return head_of(model)._forward_logits(model.neck(model.backbone(image)))
+
+    for _ in range(1 if settings.rehearse else 5):
+        call()
+    if settings.on_gpu:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            call()
+        run_once = graph.replay
+    else:
+        run_once = call
+    times = milliseconds(run_once, settings.device, 1 if settings.rehearse else 50, 1)
+    return float(np.median(times))
