@@ -89,7 +89,26 @@ def export_onnx(model: nn.Module,
     """
     onnx = require('onnx', 'Exporting to ONNX')
     _check_arguments(input_shape, dynamic, opset)
-    metadata = replace(metadata or default_metadata(model))
+    metadata = _describe(metadata or default_metadata(model), input_shape, nms, dynamic)
+    graph = build_exported(prepare_model(model, fold_shortcuts), metadata.postprocess,
+                           dynamic != 'shape')
+    metadata.task, metadata.strides = graph.task, [int(s) for s in graph.decode.strides]
+    image = torch.from_numpy(np.random.default_rng(0).random(input_shape, np.float32))
+    file = io.BytesIO()
+    trace(graph, image, file, dynamic, opset)
+    proto = finish_onnx(onnx.load_from_string(file.getvalue()), metadata,
+                        {'input': image.numpy()} if simplify else None, simplify,
+                        {'levels': f'{graph.head_name}.levels'})
+    errors = compare_with_torch(proto, graph, image, metadata) if verify else {}
+    write_onnx(path, proto)
+    return ExportReport(os.path.abspath(path), metadata, graph.output_names,
+                        len(proto.graph.node), os.path.getsize(path), errors)
+
+
+def _describe(metadata: ModelMetadata, input_shape: Sequence[int], nms: Optional[str],
+              dynamic: str) -> ModelMetadata:
+    """Return a copy of a description that says what the file will be."""
+    metadata = replace(metadata)
     if nms is not None:
         metadata.postprocess = replace(metadata.postprocess, nms=nms)
     metadata.input_size = [int(input_shape[3]), int(input_shape[2])]
@@ -97,20 +116,7 @@ def export_onnx(model: nn.Module,
         metadata.preprocess = metadata.preprocess.for_input_size(*metadata.input_size)
     metadata.mmyolonas_version = __version__
     metadata.__post_init__()
-    graph = build_exported(prepare_model(model, fold_shortcuts), metadata.postprocess,
-                           dynamic != 'shape')
-    metadata.task = graph.task
-    metadata.strides = [int(s) for s in graph.decode.strides]
-    image = torch.from_numpy(np.random.default_rng(0).random(input_shape, np.float32))
-    file = io.BytesIO()
-    trace(graph, image, file, dynamic, opset)
-    proto = onnx.load_from_string(file.getvalue())
-    proto = finish_onnx(proto, metadata, {'input': image.numpy()} if simplify else None,
-                        simplify, {'levels': f'{graph.head_name}.levels'})
-    errors = compare_with_torch(proto, graph, image, metadata) if verify else {}
-    write_onnx(path, proto)
-    return ExportReport(os.path.abspath(path), metadata, graph.output_names,
-                        len(proto.graph.node), os.path.getsize(path), errors)
+    return metadata
 
 
 def _check_arguments(input_shape: Sequence[int], dynamic: str, opset: int) -> None:
