@@ -2,9 +2,8 @@
 
 A table of operators is measured on random architectures and the published ones; other random
 architectures, which had no part in it, are then timed as a whole, in turn, and predicted. For
-comparison: time proportional to the multiplications of the same networks. The shortest run
-counts: what else runs on a machine can only add to it. Of several passes it is the mean of
-each one's shortest run: the table's networks had one pass, and more runs find shorter ones.
+comparison: time proportional to the multiplications of the same networks. The median
+run counts, as users see it; of several passes it is the mean of each one's.
 
 Stopped and started again with the same options, it goes on where it was.
 """

@@ -115,7 +115,7 @@ def test_switching_is_part_of_int8(networks):
     for record in table.networks:
         record.times = [(place, ms + (5 if table.operators[place] in costly else 0))
                         for place, ms in record.times]
-        record.best += 5 * sum(table.operators[place] in costly for place, _ in record.times)
+        record.median += 5 * sum(table.operators[place] in costly for place, _ in record.times)
     table._fits.clear()
     boundaries = len(boundary_operators(networks[0]))
     assert table.predict(networks[0], 'int8') - before[0] == pytest.approx(5 * boundaries, rel=0.1)
@@ -311,7 +311,7 @@ def test_a_stopped_measurement_goes_on(tmp_path, monkeypatch):
     loaded = OperatorTable.load(path)
     network = operators(small_model(16), 64)
     for precision in ('fp32', 'int8'):
-        measured = [r.best for r in loaded.networks if r.precision == precision]
+        measured = [r.median for r in loaded.networks if r.precision == precision]
         assert 0.3 * min(measured) < loaded.predict(network, precision) < 3 * max(measured)
     data = json.loads(path.read_text())
     assert data['target'] == 'onnxruntime' and data['machine']['num_threads'] == 1
