@@ -164,7 +164,7 @@ class Runtime:
                              f'({kind}, batch x 3 x height x width), and takes '
                              + ', '.join(f'{i.name} {i.dtype} {i.shape}' for i in inputs))
         for name, sides in wanted.items():
-            if name not in outputs or len(outputs[name].shape) != sides:
+            if outputs and (name not in outputs or len(outputs[name].shape) != sides):
                 raise ValueError(f'{path} is no detector of ours: by its description it gives '
                                  f'{", ".join(wanted)}, and it gives '
                                  + ', '.join(f'{i.name} {i.shape}' for i in outputs.values()))

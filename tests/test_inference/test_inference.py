@@ -261,4 +261,4 @@ def test_video_demo(model, tmp_path, capsys):
     written = VideoSource(str(out))
     assert (written.height, written.width) == (48, 64) and len(list(written)) == 12
     assert run_tool('demo/video_demo.py', *model, source, '--out', source) == 1
-    assert 'is the source itself' in capsys.readouterr().err
+    assert 'the source itself and --out are the same file' in capsys.readouterr().err

@@ -230,7 +230,7 @@ def test_bad_plans(calibrated, tmp_path):
     with pytest.raises(UserError, match='another model: it lacks backbone.stem.conv'):
         plan.selection(flow)
     (tmp_path / 'x.json').write_text('{}')
-    with pytest.raises(UserError, match='is no plan'):
+    with pytest.raises(UserError, match='is not a plan'):
         Plan.load(tmp_path / 'x.json')
     with pytest.raises(UserError, match='cannot read the plan'):
         Plan.load(tmp_path / 'nothing.json')

@@ -156,7 +156,7 @@ def test_what_is_no_table_is_said(networks, tmp_path):
     for text in ('', '[]', '{"format": "mmyolonas-ranges/1"}', 'PK\x03',
                  '{"format": "mmyolonas-operators/1"}'):
         path.write_text(text)
-        with pytest.raises(UserError, match='no table of operator latencies'):
+        with pytest.raises(UserError, match='not a table of operator latencies'):
             OperatorTable.load(path)
     with pytest.raises(UserError, match='No such file'):
         OperatorTable.load(tmp_path / 'nowhere.json')
