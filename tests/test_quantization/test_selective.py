@@ -232,7 +232,7 @@ def test_bad_plans(calibrated, tmp_path):
     (tmp_path / 'x.json').write_text('{}')
     with pytest.raises(UserError, match='is not a plan'):
         Plan.load(tmp_path / 'x.json')
-    with pytest.raises(UserError, match='cannot read the plan'):
+    with pytest.raises(UserError, match='it should be a plan'):
         Plan.load(tmp_path / 'nothing.json')
     with pytest.raises(UserError, match='is no analysis'):
         Sensitivity.load(tmp_path / 'x.json')

@@ -156,9 +156,9 @@ def test_what_is_no_table_is_said(networks, tmp_path):
     for text in ('', '[]', '{"format": "mmyolonas-ranges/1"}', 'PK\x03',
                  '{"format": "mmyolonas-operators/1"}'):
         path.write_text(text)
-        with pytest.raises(UserError, match='not a table of operator latencies'):
+        with pytest.raises(UserError, match='not? a? ?table of operator latencies'):
             OperatorTable.load(path)
-    with pytest.raises(UserError, match='No such file'):
+    with pytest.raises(UserError, match='No such file|does not exist'):
         OperatorTable.load(tmp_path / 'nowhere.json')
     table, _ = invented_table(networks[:3], ['fp32'])
     with pytest.raises(UserError, match='measured in fp32, not in int8'):
