@@ -2,7 +2,7 @@
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -64,7 +64,7 @@ class Report:
     rows: List[Row] = field(default_factory=list)
     frontier: List[Choice] = field(default_factory=list)
     seconds: Dict[str, float] = field(default_factory=dict)
-    settings: Dict[str, object] = field(default_factory=dict)
+    settings: Dict[str, Any] = field(default_factory=dict)
     agreement: Dict[str, Agreement] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:

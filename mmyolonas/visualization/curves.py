@@ -43,7 +43,7 @@ def read_log(work_dir: PathLike) -> TrainingLog:
     train: Dict[str, Dict[float, float]] = defaultdict(dict)
     val: Dict[str, Dict[float, float]] = defaultdict(dict)
     for file in files:
-        for record in read_lines(file.read_bytes().splitlines(keepends=True)):
+        for record in read_lines((file.read_bytes() + b'\n').splitlines(keepends=True)):
             step = record.pop('step', None) if isinstance(record, dict) else None
             if not _is_number(step):
                 continue
