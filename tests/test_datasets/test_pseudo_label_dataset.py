@@ -104,6 +104,7 @@ def test_labels_without_scores_are_refused(tmp_path, score):
     data = scored(coco_dict(), [0.5, 0.5])
     data['annotations'][1]['score'] = score
     (tmp_path / 'ann.json').write_text(json.dumps(data))
-    with pytest.raises(DataError, match='annotation 2 has no score within 0 and 1.*Checked|score of entry 1 of .* number'):
+    with pytest.raises(DataError, match='annotation 2 has no score within 0 and 1.*Checked|'
+                                        'score of entry 1 of .* number'):
         PseudoLabelDataset(data_root=str(tmp_path), ann_file='ann.json', pipeline=[],
                            metainfo=dict(classes=('cat', 'dog')))

@@ -234,7 +234,7 @@ def test_bad_plans(calibrated, tmp_path):
         Plan.load(tmp_path / 'x.json')
     with pytest.raises(UserError, match='it should be a plan'):
         Plan.load(tmp_path / 'nothing.json')
-    with pytest.raises(UserError, match='is no analysis'):
+    with pytest.raises(UserError, match='is not an analysis'):
         Sensitivity.load(tmp_path / 'x.json')
     with pytest.raises(UserError, match='no latency table'):
         LatencyTable.load(tmp_path / 'nothing.json')
@@ -362,7 +362,7 @@ def test_report_tool(tmp_path):
     assert done.returncode == 0 and (tmp_path / 'report.png').stat().st_size > 5000
     (tmp_path / 'bad.json').write_text('{}')
     done = subprocess.run([sys.executable, tool, tmp_path / 'bad.json'], capture_output=True)
-    assert done.returncode == 1 and b'no report of tools/quantize.py' in done.stderr
+    assert done.returncode == 1 and b'not a report of tools/quantize.py' in done.stderr
 
 
 def test_least_squares_range_against_a_search_by_hand():

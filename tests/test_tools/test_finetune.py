@@ -115,7 +115,8 @@ class TestBadInput:
         return text
 
     def test_arguments(self, tmp_path, capsys):
-        assert '--epochs: must be a whole number of at least 1' in self.message(capsys, tmp_path, '--epochs', 0)
+        said = self.message(capsys, tmp_path, '--epochs', 0)
+        assert '--epochs: must be a whole number of at least 1' in said
         assert '--model must be s, m, l' in self.message(capsys, tmp_path, '--model', 'x')
         missing = self.message(capsys, tmp_path / 'none', '--work-dir', tmp_path / 'w')
         assert 'does not exist' in missing
