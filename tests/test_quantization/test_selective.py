@@ -236,7 +236,7 @@ def test_bad_plans(calibrated, tmp_path):
         Plan.load(tmp_path / 'nothing.json')
     with pytest.raises(UserError, match='is not an analysis'):
         Sensitivity.load(tmp_path / 'x.json')
-    with pytest.raises(UserError, match='no latency table'):
+    with pytest.raises(UserError, match='latency table'):
         LatencyTable.load(tmp_path / 'nothing.json')
 
 
