@@ -29,7 +29,6 @@ from tests import tiny
 from tests.test_search.test_space import train_step
 
 COUNTS = dict(detection=3, pose=17)
-SMALL = {'stem': '24,32', 'stage*.channels': '48', 'stage*.hidden': '16'}
 
 
 def make_net(space: Space, **options) -> Supernet:
@@ -182,11 +181,13 @@ def recipe(tmp_path):
     return Recipe(str(tiny.write_config(tmp_path / 'recipe.py', cfg)))
 
 
-def small_space(sizes=(64, )) -> Space:
-    full = Space('detection', sizes)
-    fix = {gene.name: ','.join(map(str, gene.values[:2])) for gene in full.genes
-           if gene.ordered and gene.name != 'input_size'}
-    return Space('detection', sizes, fix)
+def small_space() -> Space:
+    """The narrowest architectures; two widths, a depth and a concatenation to choose."""
+    full = Space('detection', (64, ))
+    free = ('stem', 'stage2.hidden', 'stage2.blocks', 'stage2.concat')
+    return Space('detection', (64, ), {
+        gene.name: ','.join(map(str, gene.values[:2 if gene.name in free else 1]))
+        for gene in full.genes if gene.name != 'input_size'})
 
 
 def test_inherited_score_checkpoint_and_resuming(recipe, tmp_path):
