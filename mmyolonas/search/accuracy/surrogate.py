@@ -4,9 +4,20 @@ from dataclasses import dataclass
 from typing import Optional, Tuple
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Kernel, WhiteKernel
+
+try:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import (
+        RBF,
+        ConstantKernel,
+        DotProduct,
+        Kernel,
+        WhiteKernel,
+    )
+except ImportError as error:
+    raise ImportError(f'The search needs scikit-learn ({error}). '
+                      'Install it with: pip install scikit-learn') from error
 
 
 @dataclass
