@@ -81,6 +81,7 @@ def _packages(onedl: bool) -> list[Package]:
         Package('mmdet', 'detection', mm, True),
         Package('mmpose', 'pose estimation', _MMPOSE),
         Package('onnx', 'export', "pip install 'mmyolonas[deploy]'"),
+        Package('onnx_ir', 'export', "pip install 'mmyolonas[deploy]'"),
         Package('onnxruntime', 'running ONNX files',
                 "pip install 'mmyolonas[deploy]'"),
         Package('mmdeploy', 'export through MMDeploy', _MMDEPLOY),
@@ -92,6 +93,8 @@ def _packages(onedl: bool) -> list[Package]:
                 'pip install tensorrt-rtx-cu12'),
         Package('modelopt', 'INT8', "pip install 'mmyolonas[quant]'"),
         Package('optuna', 'architecture search',
+                "pip install 'mmyolonas[search]'"),
+        Package('sklearn', 'architecture search',
                 "pip install 'mmyolonas[search]'"),
     ]
 

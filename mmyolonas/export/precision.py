@@ -1,4 +1,10 @@
-"""16-bit networks by casting the ONNX file."""
+"""16-bit networks by casting the ONNX file.
+
+modelopt's ``autocast`` places the same casts if it is told which nodes stay in 32 bit. It is not
+used: it decides by the range of values otherwise (decoding becomes 16 bit), drops the description
+in the file, rounds a quantisation scale that 16 bit cannot hold without a word, and needs cupy
+and older versions of onnx and onnxruntime.
+"""
 from typing import Any, Dict, List, Set
 
 import numpy as np

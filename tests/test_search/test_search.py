@@ -64,6 +64,27 @@ def test_surrogate_learns_what_it_can():
     assert constant.predict(wholes, choices[:, :0])[0] == pytest.approx(1)
 
 
+def test_surrogate_by_the_formulas():
+    """Rasmussen and Williams 2006, equations 2.25 and 2.26, at the strengths that were found."""
+    rng = np.random.default_rng(1)
+    wholes, choices = rng.normal(2, 3, (25, 2)), rng.random((25, 6))
+    accuracy = wholes[:, 0] + np.sin(wholes[:, 1]) + 3 * choices[:, 2] + 0.2 * rng.normal(size=25)
+    model = Surrogate(wholes[:20], choices[:20], accuracy[:20])
+    linear, smooth, length, choice, noise = np.exp(model._process.kernel_.theta)
+    a = (wholes - wholes[:20].mean(0)) / wholes[:20].std(0)
+    b = choices - choices[:20].mean(0)
+    squares = ((a[:, None] - a[None])**2).sum(2)
+    kernel = linear * a @ a.T / 2 + smooth * np.exp(-squares / 2 / (2 * length**2)) + (
+        choice * 4 * b @ b.T / 6)
+    known, cross = kernel[:20, :20] + noise * np.eye(20), kernel[20:, :20]
+    mean, spread = accuracy[:20].mean(), accuracy[:20].std()
+    expected = mean + spread * cross @ np.linalg.solve(known, (accuracy[:20] - mean) / spread)
+    variance = np.diag(kernel[20:, 20:] - cross @ np.linalg.solve(known, cross.T))
+    predicted, deviation = model.predict(wholes[20:], choices[20:])
+    assert predicted == pytest.approx(expected, rel=1e-5)
+    assert deviation == pytest.approx(spread * np.sqrt(variance), rel=1e-3)
+
+
 def test_rungs_that_do_not_beat_size_are_not_used():
     rng = np.random.default_rng(0)
     genomes = [SPACE.sample_genome(rng) for _ in range(14)]

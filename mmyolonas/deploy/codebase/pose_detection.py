@@ -76,10 +76,6 @@ class PoseDetection(TaskMixin, BaseTask):
         register_all_modules(init_default_scope=False)
         self.init_task(model_cfg, deploy_cfg, device)
 
-    def build_pytorch_model(self, *args: Any, **kwargs: Any) -> torch.nn.Module:
-        """Build the fused model."""
-        return self.fuse(super().build_pytorch_model(*args, **kwargs))
-
     def build_backend_model(self,
                             model_files: Optional[Sequence[str]] = None,
                             data_preprocessor_updater: Optional[Callable] = None,

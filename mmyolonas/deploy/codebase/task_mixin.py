@@ -33,8 +33,9 @@ class TaskMixin:
         """ModelMetadata: Description of model and deployment."""
         return metadata_from_config(self.model_cfg, self.deploy_cfg)
 
-    def fuse(self, model: nn.Module) -> nn.Module:
-        """Fuse whatever block a detector of other making has left unfused."""
+    def build_pytorch_model(self, *args: Any, **kwargs: Any) -> nn.Module:
+        """Build the model, fused: a detector of other making may leave blocks as they are."""
+        model = super().build_pytorch_model(*args, **kwargs)
         fuse_blocks(model)
         return model
 

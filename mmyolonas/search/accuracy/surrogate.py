@@ -1,10 +1,23 @@
 """A model of accuracy over architectures, fitted to what has been trained."""
-from dataclasses import dataclass, field
-from typing import List, Optional, Sequence, Tuple
+import warnings
+from dataclasses import dataclass
+from typing import Optional, Tuple
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
-from scipy.optimize import minimize
+
+try:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import (
+        RBF,
+        ConstantKernel,
+        DotProduct,
+        Kernel,
+        WhiteKernel,
+    )
+except ImportError as error:
+    raise ImportError(f'The search needs scikit-learn ({error}). '
+                      'Install it with: pip install scikit-learn') from error
 
 
 @dataclass
@@ -15,7 +28,7 @@ class Surrogate:
     of the whole network (logarithms of size and FLOPs, scores), and linear in the
     choices, each with an unknown strength (Rasmussen and Williams, Gaussian
     Processes for Machine Learning, 2006, chapters 2 and 5). The strengths maximise
-    the likelihood of the trainings, with a weak prior: there are few.
+    the likelihood of the trainings, within limits: there are few.
 
     Args:
         wholes (ndarray): Numbers of the whole network (N, D).
@@ -25,30 +38,33 @@ class Surrogate:
     wholes: np.ndarray
     choices: np.ndarray
     accuracy: np.ndarray
-    _logs: np.ndarray = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         self.wholes = np.asarray(self.wholes, float).reshape(len(self.accuracy), -1)
         self.choices = np.asarray(self.choices, float).reshape(len(self.accuracy), -1)
         self.accuracy = np.asarray(self.accuracy, float)
-        self._center, self._scale = _standard(self.wholes)
+        scale = self.wholes.std(0)
+        self._center, self._scale = self.wholes.mean(0), np.where(scale > 1e-12, scale, 1.)
+        self._middle = self.choices.mean(0)
         self._mean = float(self.accuracy.mean())
         self._spread = max(float(self.accuracy.std()), 1e-9)
-        self._middle = self.choices.mean(0) if self.choices.size else self.choices[:1].sum(0)
-        points = self._points(self.wholes, self.choices)
-        target = (self.accuracy - self._mean) / self._spread
-        self._logs = _fit(points, target)
-        self._train = points
-        kernel = _covariance(points, points, self._logs)
-        self._factor = cho_factor(kernel + np.exp(2 * self._logs[-1]) * np.eye(len(target)),
-                                  lower=True)
-        self._weights = cho_solve(self._factor, target)
+        self._process = GaussianProcessRegressor(
+            _kernel(self.wholes.shape[1], self.choices.shape[1]), alpha=1e-8)
+        with warnings.catch_warnings():
+            # a strength at its limit is an answer, too
+            warnings.simplefilter('ignore', ConvergenceWarning)
+            self._process.fit(self._points(self.wholes, self.choices),
+                              (self.accuracy - self._mean) / self._spread)
 
-    def _points(self, wholes: np.ndarray, choices: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        return (wholes - self._center) / self._scale, choices - self._middle
+    def _points(self, wholes: np.ndarray, choices: np.ndarray) -> np.ndarray:
+        """Return both side by side, scaled so that the number of columns does not matter."""
+        wholes = (wholes - self._center) / self._scale / np.sqrt(self.wholes.shape[1])
+        # a difference of half the range in each choice counts as one
+        choices = 2 * (choices - self._middle) / np.sqrt(max(self.choices.shape[1], 1))
+        return np.hstack([wholes, choices])
 
     def predict(self, wholes: np.ndarray, choices: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        """Return the accuracy and its standard deviation.
+        """Return the accuracy and its standard deviation, without the noise of a training.
 
         Args:
             wholes (ndarray): Numbers of the whole network (M, D).
@@ -56,13 +72,10 @@ class Surrogate:
         """
         wholes = np.asarray(wholes, float).reshape(-1, self.wholes.shape[1])
         choices = np.asarray(choices, float).reshape(len(wholes), self.choices.shape[1])
-        points = self._points(wholes, choices)
-        cross = _covariance(points, self._train, self._logs)
-        mean = cross @ self._weights
-        variance = _variance(points, self._logs) - (
-            cross * cho_solve(self._factor, cross.T).T).sum(1)
+        mean, deviation = self._process.predict(self._points(wholes, choices), return_std=True)
+        noise = self._process.kernel_.k2.noise_level
         return (self._mean + self._spread * mean,
-                self._spread * np.sqrt(np.maximum(variance, 0)))
+                self._spread * np.sqrt(np.maximum(deviation**2 - noise, 0)))
 
 
 def cross_validate(wholes: np.ndarray, choices: np.ndarray, accuracy: np.ndarray,
@@ -86,58 +99,55 @@ def cross_validate(wholes: np.ndarray, choices: np.ndarray, accuracy: np.ndarray
     return predicted
 
 
-def _standard(values: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    scale = values.std(0)
-    return values.mean(0), np.where(scale > 1e-12, scale, 1.)
+def _strength(start: float, limit: float) -> ConstantKernel:
+    """Return an unknown strength, which is the square root of the kernel's constant."""
+    return ConstantKernel(start**2, (0.02**2, limit**2))
 
 
-# logarithms: linear and smooth strength and length of the wholes, strength of the
-# choices, noise
-_START = np.log([0.7, 0.5, 2., 0.5, 0.5])
-_BOUNDS = [(np.log(0.02), np.log(5.)), (np.log(0.02), np.log(3.)), (np.log(0.5), np.log(10.)),
-           (np.log(0.02), np.log(3.)), (np.log(0.1), np.log(2.))]
+def _kernel(num_wholes: int, num_choices: int) -> Kernel:
+    kernel = _Columns(_strength(0.7, 5.) * DotProduct(0., 'fixed')
+                      + _strength(0.5, 3.) * RBF(2., (0.5, 10.)), 0, num_wholes)
+    if num_choices:
+        kernel = kernel + _Columns(_strength(0.5, 3.) * DotProduct(0., 'fixed'), num_wholes)
+    return kernel + WhiteKernel(0.25, (0.1**2, 2.**2))
 
 
-def _covariance(left: Sequence[np.ndarray], right: Sequence[np.ndarray],
-                logs: np.ndarray) -> np.ndarray:
-    linear, smooth, length, choice, _ = np.exp(logs)
-    count = left[0].shape[1]
-    product = left[0] @ right[0].T
-    squares = (left[0]**2).sum(1)[:, None] + (right[0]**2).sum(1)[None] - 2 * product
-    kernel = linear**2 * product / count
-    kernel += smooth**2 * np.exp(-np.maximum(squares, 0) / (2 * count * length**2))
-    if left[1].shape[1]:
-        # a difference of half the range in each choice counts as one
-        kernel += choice**2 * 4 * (left[1] @ right[1].T) / left[1].shape[1]
-    return kernel
+class _Columns(Kernel):
+    """A kernel on some of the columns.
 
+    Args:
+        kernel (Kernel): The kernel.
+        first, last (int): The columns.
+    """
 
-def _variance(points: Sequence[np.ndarray], logs: np.ndarray) -> np.ndarray:
-    linear, smooth, _, choice, _ = np.exp(logs)
-    variance = linear**2 * (points[0]**2).mean(1) + smooth**2
-    if points[1].shape[1]:
-        variance = variance + choice**2 * 4 * (points[1]**2).mean(1)
-    return variance
+    def __init__(self, kernel: Kernel, first: int, last: Optional[int] = None) -> None:
+        self.kernel, self.first, self.last = kernel, first, last
 
+    @property
+    def hyperparameters(self) -> list:
+        return self.kernel.hyperparameters
 
-def _fit(points: Sequence[np.ndarray], target: np.ndarray) -> np.ndarray:
-    """Return the logarithms of highest posterior probability."""
+    @property
+    def theta(self) -> np.ndarray:
+        return self.kernel.theta
 
-    def loss(logs: np.ndarray) -> float:
-        kernel = _covariance(points, points, logs)
-        kernel += (np.exp(2 * logs[-1]) + 1e-8) * np.eye(len(target))
-        try:
-            factor, lower = cho_factor(kernel, lower=True)
-        except np.linalg.LinAlgError:
-            return 1e6
-        half = target @ cho_solve((factor, lower), target)
-        return 0.5 * half + np.log(np.diag(factor)).sum() + (0.5 * (logs - _START)**2).sum()
+    @theta.setter
+    def theta(self, theta: np.ndarray) -> None:
+        self.kernel.theta = theta
 
-    best: Optional[Tuple[float, List[float]]] = None
-    for shift in (-0.7, 0.7):
-        found = minimize(loss, np.clip(_START + shift * np.array([0, 0, 0, 1, -1]),
-                                       *np.transpose(_BOUNDS)),
-                         method='L-BFGS-B', bounds=_BOUNDS)
-        if best is None or found.fun < best[0]:
-            best = (float(found.fun), found.x.tolist())
-    return np.array(best[1])
+    @property
+    def bounds(self) -> np.ndarray:
+        return self.kernel.bounds
+
+    def _cut(self, points: Optional[np.ndarray]) -> Optional[np.ndarray]:
+        return None if points is None else points[:, self.first:self.last]
+
+    def __call__(self, X: np.ndarray, Y: Optional[np.ndarray] = None,  # noqa: N803
+                 eval_gradient: bool = False):
+        return self.kernel(self._cut(X), self._cut(Y), eval_gradient)
+
+    def diag(self, X: np.ndarray) -> np.ndarray:  # noqa: N803
+        return self.kernel.diag(self._cut(X))
+
+    def is_stationary(self) -> bool:
+        return self.kernel.is_stationary()

@@ -93,34 +93,21 @@ train_dataloader = dict(
     persistent_workers=num_workers > 0,
     pin_memory={gpu},
     dataset={train_dataset})
-val_dataloader = dict(
-    batch_size=8,
-    num_workers={val_workers},
-    persistent_workers={val_persistent},
-    pin_memory={gpu},
-    dataset=dict(
-        data_root='',
-        ann_file=val_ann_file,
-        data_prefix=dict(img=val_images),
-        metainfo=metainfo,
-        strict={strict},
-        pipeline=test_pipeline))
-val_evaluator = dict(ann_file=val_ann_file, classwise=True, strict={strict})
 '''
 
-_TEST = '''test_dataloader = dict(
+_SCORED = '''{split}_dataloader = dict(
     batch_size=8,
     num_workers={val_workers},
     persistent_workers={val_persistent},
     pin_memory={gpu},
     dataset=dict(
         data_root='',
-        ann_file=test_ann_file,
-        data_prefix=dict(img=test_images),
+        ann_file={split}_ann_file,
+        data_prefix=dict(img={split}_images),
         metainfo=metainfo,
         strict={strict},
         pipeline=test_pipeline))
-test_evaluator = dict(ann_file=test_ann_file, classwise=True, strict={strict})
+{split}_evaluator = dict(ann_file={split}_ann_file, classwise=True, strict={strict})
 '''
 
 _SAME = '''# There is no test split.
@@ -209,7 +196,8 @@ def _config_text(classes: Sequence[str], splits: Dict[str, CocoSplit],
             f',\n                 dynamic_intervals=[({settings.epochs}, 1)]'),
         ema='' if settings.ema_decay == 0.99 else _EMA.format(decay=settings.ema_decay))
     values.update(_architecture(settings.model))
-    parts = [_HEAD, _MODEL, _DATA, _TEST if 'test' in splits else _SAME, _SCHEDULE]
+    val, test = (_SCORED.replace('{split}', split) for split in ('val', 'test'))
+    parts = [_HEAD, _MODEL, _DATA, val, test if 'test' in splits else _SAME, _SCHEDULE]
     return ''.join(part.format(**values) for part in parts)
 
 
