@@ -36,9 +36,8 @@ def csv_cell(value: Any) -> Any:
     """
     if not isinstance(value, str):
         return value
-    if value.lstrip().startswith(_FORMULA) and not _is_number(value):
-        return "'" + value
-    return "'" + value if value.startswith("'") else value
+    risky = value.startswith(_FORMULA) or value.lstrip().startswith(_FORMULA)
+    return "'" + value if value.startswith("'") or risky and not _is_number(value) else value
 
 
 def from_csv_cell(text: str) -> str:
@@ -51,4 +50,4 @@ def _is_number(text: str) -> bool:
         float(text)
     except ValueError:
         return False
-    return True
+    return text == text.strip()

@@ -1,7 +1,6 @@
 """Image files: changed bytes, any size in the header, any pixels."""
 import io
 import struct
-import warnings
 import zlib
 
 import cv2
@@ -18,7 +17,7 @@ from mmyolonas.utils.images import decode_image, image_size, read_image
 from tests.fuzz.judge import judge
 from tests.fuzz.mutate import changed_bytes
 
-warnings.filterwarnings('ignore', message='.*became 0..255')
+pytestmark = pytest.mark.filterwarnings('ignore:.*became 0..255')
 
 
 def encoded(kind, mode='RGB', **options) -> bytes:

@@ -4,7 +4,7 @@ import io
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmengine.config import Config
 
@@ -17,6 +17,8 @@ from mmyolonas.visualization.data_report import draw_data_report
 from tests.fuzz.judge import judge
 from tests.layout_files import write_layout
 from tests.test_utils.test_names import HOSTILE
+
+pytestmark = pytest.mark.filterwarnings('ignore:Glyph', 'ignore:No artists')
 
 #: All of Unicode with what is syntax somewhere more often.
 NAMES = st.one_of(st.text(max_size=30), st.sampled_from(HOSTILE), st.text(
@@ -43,9 +45,9 @@ def test_classes(root, one, other):
         text = report.to_text()
         text.encode()
         assert not {'\x1b', '\0', '\r'} & set(text)
-        write_config_values(root / 'values.json', dict(values=dict(names=list(report.classes))))
+        write_config_values(root / 'values.json', dict(dataset_values=dict(names=list(report.classes))))
         (root / 'config.py').write_text("_base_ = 'values.json'\n")
-        assert list(Config.fromfile(str(root / 'config.py')).values.names) == list(report.classes)
+        assert list(Config.fromfile(str(root / 'config.py')).dataset_values.names) == list(report.classes)
         return report
 
     report = judge('names', use)
@@ -53,6 +55,7 @@ def test_classes(root, one, other):
         assert set(report.classes) == {one, other}
 
 
+@settings(max_examples=max(3, settings.default.max_examples // 10))  # a second each
 @given(one=NAMES)
 def test_pictures(root, one):
     """Figures and drawn images of a class of any name."""

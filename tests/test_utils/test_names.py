@@ -7,6 +7,8 @@ import pytest
 from mmyolonas.utils.files import write_figure
 from mmyolonas.utils.names import csv_cell, from_csv_cell, markdown_cell, printable
 
+pytestmark = pytest.mark.filterwarnings('ignore:Glyph', 'ignore:No artists', 'ignore:constrained')
+
 #: Formulas, control characters, halves of characters, other alphabets, other syntax.
 HOSTILE = (
     '$', 'a $x$ b', '$\\frac{1}{', '$$', '\\$', 'a_b^c', '$\\undefined$', '=HYPERLINK("x")',
