@@ -45,9 +45,11 @@ def test_classes(root, one, other):
         text = report.to_text()
         text.encode()
         assert not {'\x1b', '\0', '\r'} & set(text)
-        write_config_values(root / 'values.json', dict(dataset_values=dict(names=list(report.classes))))
+        values = dict(dataset_values=dict(names=list(report.classes)))
+        write_config_values(root / 'values.json', values)
         (root / 'config.py').write_text("_base_ = 'values.json'\n")
-        assert list(Config.fromfile(str(root / 'config.py')).dataset_values.names) == list(report.classes)
+        config = Config.fromfile(str(root / 'config.py'))
+        assert list(config.dataset_values.names) == list(report.classes)
         return report
 
     report = judge('names', use)
