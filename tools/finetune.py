@@ -1,8 +1,9 @@
 """Fine-tune YOLO-NAS on your own images: look at the data, train, judge.
 
 DATA is a folder in Roboflow's layout (train/, valid/, test/), with COCO JSON
-files, with a data.yaml (YOLO text files) or with Pascal VOC's XML files; or the
-data.yaml or COCO JSON file itself. Without a validation split one is set aside.
+files, with a data.yaml or classes.txt (YOLO text files), with Pascal VOC's XML files,
+or an export of CVAT, LabelMe, Label Studio, VIA or CreateML, or a table of boxes (CSV);
+or the data.yaml or COCO JSON file itself. Without a validation split one is set aside.
 
 Writes to the work folder: data/ (what is in the data, and warnings), config.py
 (an ordinary config to change and train again), train/ (checkpoints, logs),

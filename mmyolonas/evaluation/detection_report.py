@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Optional, Sequence
 import numpy as np
 
 from mmyolonas.datasets.inspection.box_table import BoxTable
+from mmyolonas.utils.names import markdown_cell
 
 from .ground_truth import max_detections
 from .mistakes import Mistake, confusion_and_mistakes
@@ -109,7 +110,8 @@ class DetectionReport:
             scores = ('no objects' if row.ap != row.ap else f'{row.ap:.3f}',
                       '' if row.ap50 != row.ap50 else f'{row.ap50:.3f}', f'{row.precision:.3f}',
                       f'{row.recall:.3f}', f'{row.f1:.3f}', f'{row.best_threshold:.2f}')
-            lines.append(f'| {row.name} | {row.objects} | ' + ' | '.join(scores) + ' |')
+            name = markdown_cell(row.name)
+            lines.append(f'| {name} | {row.objects} | ' + ' | '.join(scores) + ' |')
         return '\n'.join(lines)
 
 

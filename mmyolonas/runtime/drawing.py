@@ -4,6 +4,7 @@ from typing import Any, Tuple
 
 import numpy as np
 
+from mmyolonas.utils.names import printable
 from mmyolonas.utils.optional import require
 
 
@@ -34,7 +35,7 @@ def draw_result(image: np.ndarray, result: Any, keypoint_threshold: float = 0.3)
         color = color_of(label if result.keypoints is None else index)
         x1, y1, x2, y2 = (int(round(float(v))) for v in result.boxes[index])
         cv2.rectangle(picture, (x1, y1), (x2, y2), color, thick)
-        text = f'{result.names[index]} {result.scores[index]:.2f}'
+        text = printable(f'{result.names[index]} {result.scores[index]:.2f}')
         (width, height), base = cv2.getTextSize(text, font, size, 1)
         top = max(y1 - height - base, 0)
         cv2.rectangle(picture, (x1, top), (x1 + width, top + height + base), color, -1)

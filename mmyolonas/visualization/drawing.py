@@ -4,6 +4,7 @@ from typing import Optional, Sequence, Tuple
 import cv2
 import numpy as np
 
+from mmyolonas.utils.names import printable
 from mmyolonas.visualization.palette import Colour, make_palette
 
 
@@ -14,6 +15,7 @@ def line_width(image: np.ndarray) -> int:
 
 def draw_text(image: np.ndarray, text: str, corner: Tuple[float, float], colour: Colour) -> None:
     """Write text on a filled background, its bottom left at ``corner`` (x, y)."""
+    text = printable(text)
     scale = max(0.35, max(image.shape[:2]) / 1600)
     font = cv2.FONT_HERSHEY_SIMPLEX
     (width, height), base = cv2.getTextSize(text, font, scale, 1)

@@ -267,3 +267,167 @@ def test_objects365(tmp_path, capsys):
     text = capsys.readouterr().out
     assert 'val: 2 images, 1 of them missing, the first: patch3/b.jpg' in text
     assert 'train: ' in text and 'zhiyuan_objv2_train.json is missing' in text
+
+
+def serve_once(server, monkeypatch, **answer):
+    """Let the server answer every request in a given, wrong way."""
+    def get(handler):
+        server.requests.append((handler.path, handler.headers.get('Range')))
+        handler.send_response(answer.get('status', 200))
+        for name, value in answer.get('headers', {}).items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(answer.get('body', b''))
+    monkeypatch.setattr(Handler, 'do_GET', get)
+    monkeypatch.setattr(download.time, 'sleep', lambda seconds: None)
+
+
+@pytest.mark.parametrize('length', ['many', '-5', '1e3', '', '9' * 30])
+def test_wrong_length(server, tmp_path, monkeypatch, length):
+    serve_once(server, monkeypatch, headers={'Content-Length': length}, body=b'abc')
+    assert fetch(f'{server.url}/a', tmp_path / 'a').read_bytes() == b'abc'
+
+
+def test_part_of_another_place(server, tmp_path, monkeypatch):
+    """The server answers with other bytes than asked for: never put together."""
+    (tmp_path / 'a.part').write_bytes(b'0123')
+    serve_once(server, monkeypatch, status=206, body=b'xyz',
+               headers={'Content-Range': 'bytes 7-9/10', 'Content-Length': '3'})
+    with pytest.raises(UserError, match='sent the file from byte 7, not from 4'):
+        fetch(f'{server.url}/a', tmp_path / 'a')
+    assert not (tmp_path / 'a').exists() and (tmp_path / 'a.part').read_bytes() == b'0123'
+
+
+def test_longer_rest_of_another_file(server, tmp_path, monkeypatch):
+    (tmp_path / 'a.part').write_bytes(b'0123456789')
+    original = Handler.do_GET
+
+    def get(handler):
+        if handler.headers.get('Range'):
+            handler.send_response(416)
+            handler.send_header('Content-Range', 'bytes */4')
+            handler.end_headers()
+        else:
+            original(handler)
+    monkeypatch.setattr(Handler, 'do_GET', get)
+    monkeypatch.setattr(download.time, 'sleep', lambda seconds: None)
+    (server.folder / 'a').write_bytes(b'good')
+    assert fetch(f'{server.url}/a', tmp_path / 'a').read_bytes() == b'good'
+
+
+@pytest.mark.parametrize('url', ['nothing', 'ftp://a/b', 'http://', 'http://[x/a', 'data:,a',
+                                 'http://a b/c', 'http://a:port/'])
+def test_wrong_addresses(tmp_path, monkeypatch, url):
+    monkeypatch.setattr(download.time, 'sleep', lambda seconds: None)
+    with pytest.raises(UserError, match='no address of a file|cannot be reached'):
+        fetch(url, tmp_path / 'a')
+
+
+@pytest.mark.parametrize('body,expected', [
+    (b'<!DOCTYPE html><title>Log in</title>', 'a web page or a message of the server'),
+    (b'{"error": "quota"}', 'a web page or a message'), (b'', 'is empty'), (b'PK\3\4', 'complete')])
+def test_a_page_in_place_of_an_archive(tmp_path, body, expected):
+    (tmp_path / 'a.zip').write_bytes(body)
+    with pytest.raises(UserError, match=expected):
+        unpack(tmp_path / 'a.zip', tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize('text', ['', '[1]', '{"a": 1}', '{"train2017.zip": '])
+def test_damaged_lists_of_checksums(tmp_path, capsys, text):
+    (tmp_path / 'sums.json').write_text(text)
+    assert run_tool(TOOL, 'coco', '--dir', tmp_path, '--checksums', tmp_path / 'sums.json') == 1
+    assert 'sums.json' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('link', ['file:///etc/passwd', 7, None, ['x'], {}])
+def test_wrong_download_link(server, tmp_path, monkeypatch, capsys, link):
+    monkeypatch.setenv('ROBOFLOW_API_KEY', KEY)
+    serve_once(server, monkeypatch, body=json.dumps(dict(export=dict(link=link))).encode())
+    name = next(iter(rf100_datasets()))
+    assert run_tool(TOOL, 'rf100', '--dir', tmp_path, '--url', server.url, '--datasets', name) == 1
+    assert 'gave no download link' in capsys.readouterr().out
+
+
+class TestArchives:
+
+    def message(self, tmp_path):
+        with pytest.raises(UserError) as caught:
+            unpack(tmp_path / 'a.zip', tmp_path / 'out')
+        assert '\n' not in str(caught.value)
+        return str(caught.value)
+
+    def test_encrypted(self, tmp_path):
+        write_zip(tmp_path / 'a.zip', {'a.txt': 'text'})
+        data = bytearray((tmp_path / 'a.zip').read_bytes())
+        data[6] |= 1
+        data[data.rindex(b'PK\1\2') + 8] |= 1
+        (tmp_path / 'a.zip').write_bytes(bytes(data))
+        assert 'is encrypted' in self.message(tmp_path) and not (tmp_path / 'out').exists()
+
+    @pytest.mark.filterwarnings('ignore:Duplicate name')
+    @pytest.mark.parametrize('names', [('a.txt', 'a.txt'), ('a.txt', 'A.txt'), ('x/b', 'x\\b')])
+    def test_conflicting_members(self, tmp_path, names):
+        with zipfile.ZipFile(tmp_path / 'a.zip', 'w') as archive:
+            for name in names:
+                archive.writestr(name, f'content of {name} {len(archive.infolist())}')
+        assert 'have one place but differ' in self.message(tmp_path)
+        assert not (tmp_path / 'out').exists()
+
+    @pytest.mark.filterwarnings('ignore:Duplicate name')
+    def test_equal_members(self, tmp_path):
+        with zipfile.ZipFile(tmp_path / 'a.zip', 'w') as archive:
+            archive.writestr('a.txt', 'same')
+            archive.writestr('a.txt', 'same')
+        assert unpack(tmp_path / 'a.zip', tmp_path / 'out') == 1
+
+    @pytest.mark.parametrize('names', [('a', 'a/b'), ('a/b', 'a')])
+    def test_file_in_place_of_a_folder(self, tmp_path, names):
+        write_zip(tmp_path / 'a.zip', {name: 'x' for name in names})
+        assert 'the name of its folder' in self.message(tmp_path)
+
+    def test_something_in_the_way(self, tmp_path):
+        write_zip(tmp_path / 'a.zip', {'a/b': 'x'})
+        (tmp_path / 'out').mkdir()
+        (tmp_path / 'out' / 'a').write_text('mine')
+        assert 'is in its way' in self.message(tmp_path)
+        assert (tmp_path / 'out' / 'a').read_text() == 'mine'
+
+    def test_another_file_of_the_same_size(self, tmp_path):
+        """It is not taken for one that was unpacked before."""
+        write_zip(tmp_path / 'a.zip', {'a.txt': 'good'})
+        (tmp_path / 'out').mkdir()
+        (tmp_path / 'out' / 'a.txt').write_text('evil')
+        assert unpack(tmp_path / 'a.zip', tmp_path / 'out') == 1
+        assert (tmp_path / 'out' / 'a.txt').read_text() == 'good'
+
+    def test_windows_separators(self, tmp_path):
+        write_zip(tmp_path / 'a.zip', {'images\\a.txt': 'x'})
+        unpack(tmp_path / 'a.zip', tmp_path / 'out')
+        assert (tmp_path / 'out' / 'images' / 'a.txt').read_text() == 'x'
+        write_zip(tmp_path / 'a.zip', {'..\\..\\a.txt': 'x'})
+        assert 'outside of' in self.message(tmp_path)
+
+    def test_larger_than_the_disk(self, tmp_path, monkeypatch):
+        write_zip(tmp_path / 'a.zip', {'a.txt': 'x' * 1000})
+        usage = download.shutil.disk_usage(tmp_path)
+        monkeypatch.setattr(download.shutil, 'disk_usage', lambda _: usage._replace(free=999))
+        assert 'make room' in self.message(tmp_path) and not (tmp_path / 'out').exists()
+
+    def test_damage_at_any_place(self, tmp_path):
+        """Cut, or with a byte changed: whole files or one sentence."""
+        files = {f'{index}.txt': os.urandom(40) for index in range(4)}
+        write_zip(tmp_path / 'good.zip', files)
+        good = (tmp_path / 'good.zip').read_bytes()
+        cases = [good[:place] for place in range(0, len(good), 37)]
+        for place in range(0, len(good), 11):
+            cases.append(good[:place] + bytes([good[place] ^ 0xFF]) + good[place + 1:])
+        for number, data in enumerate(cases):
+            (tmp_path / 'a.zip').write_bytes(data)
+            out = tmp_path / f'out{number}'
+            try:
+                unpack(tmp_path / 'a.zip', out)
+            except UserError as error:
+                assert '\n' not in str(error)
+            for path in out.rglob('*.txt') if out.exists() else ():
+                assert files.get(path.name, path.read_bytes()) == path.read_bytes()

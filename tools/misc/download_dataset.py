@@ -80,7 +80,7 @@ def download_coco(args: argparse.Namespace) -> None:
     """Download and unpack COCO."""
     archives: Dict[str, str] = {**COCO, **(COCO_UNLABELED if args.unlabeled else {})}
     if args.checksums:
-        archives = {**archives, **json.loads(args.checksums.read_text())}
+        archives = {**archives, **_checksums(args.checksums)}
     if args.only:
         chosen = {name: value for name, value in archives.items() if Path(name).stem in args.only}
         unknown = set(args.only) - {Path(name).stem for name in chosen}
@@ -92,6 +92,23 @@ def download_coco(args: argparse.Namespace) -> None:
         # annotations unpack into annotations/, images into train2017/ ...
         get_archive(f'{args.url}/{name}', args.dir / Path(name).name, args.dir, f'md5:{digest}',
                     args.remove_archives)
+
+
+def _checksums(path: Path) -> Dict[str, str]:
+    """Read checksums by name.
+
+    Raises:
+        UserError: The file is no such list.
+    """
+    try:
+        values = json.loads(path.read_text(encoding='utf-8'))
+    except OSError as error:
+        raise UserError(f'cannot read {path}: {error.strerror}.') from None
+    except ValueError as error:
+        raise UserError(f'{path} is not JSON ({error}): remove it or write it again.') from None
+    if not isinstance(values, dict) or not all(isinstance(v, str) for v in values.values()):
+        raise UserError(f'{path} must hold checksums by the name of the archive, as text.')
+    return values
 
 
 def get_archive(url: str, archive: Path, folder: Path, checksum: str, remove: bool,
@@ -138,7 +155,7 @@ def _download_one(dataset: RF100Dataset, args: argparse.Namespace, key: str) -> 
     folder = args.dir / dataset.name
     archive = folder / f'{dataset.name}-{dataset.version}.zip'
     noted = folder / 'checksums.json'
-    checksum = json.loads(noted.read_text())[archive.name] if noted.is_file() else None
+    checksum = _checksums(noted).get(archive.name) if noted.is_file() else None
     if not unpacked_note(archive.name, folder).is_file():
         fetch(_rf100_link(dataset, args, key), archive, checksum,
               name=f'{dataset.name}, version {dataset.version}')
@@ -156,8 +173,11 @@ def _rf100_link(dataset: RF100Dataset, args: argparse.Namespace, key: str) -> st
     url = f'{args.url}/{RF100_WORKSPACE}/{dataset.name}/{dataset.version}/coco?api_key={quote(key)}'
     try:
         fetch(url, reply, name=f'{args.url} ({dataset.name})')
-        return json.loads(reply.read_text())['export']['link']
-    except (ValueError, KeyError, TypeError):
+        link = json.loads(reply.read_text(encoding='utf-8'))['export']['link']
+        if not link.startswith(('http://', 'https://')):
+            raise ValueError('no address of the web')
+        return link
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f'{args.url} gave no download link for {dataset.name}, version '
                         f'{dataset.version}; try again later.') from None
     finally:

@@ -132,7 +132,7 @@ def _check_entries(entries: List[dict], kind: str, keys: Sequence[str], name: st
     for index, entry in enumerate(entries):
         if not isinstance(entry, dict):
             raise DataError(f"annotation file '{name}': entry {index} of '{kind}' must be an "
-                            f'object with {shorten(keys)}, got {str(entry)[:60]!r}')
+                            f'object with {shorten(keys)}, got {repr(entry)[:60]}')
         if 'id' not in entry and kind == 'annotations':
             entry['id'] = index + 1  # nothing refers to it
         missing = [key for key in keys if key not in entry]
@@ -143,7 +143,7 @@ def _check_entries(entries: List[dict], kind: str, keys: Sequence[str], name: st
                or not isinstance(entry[key], (int, float, str)) or entry[key] != entry[key]]
         if odd:
             raise DataError(f"annotation file '{name}': {odd[0]} of entry {index} of '{kind}' "
-                            f'must be a number, got {str(entry[odd[0]])[:60]!r}')
+                            f'must be a number, got {repr(entry[odd[0]])[:60]}')
     if kind == 'annotations':
         counts = Counter(str(entry['id']) for entry in entries)
         double = [key for key, count in counts.items() if count > 1]

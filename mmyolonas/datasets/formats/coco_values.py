@@ -107,8 +107,8 @@ def _numbers(entries: List[dict], kind: str, keys: Sequence[str], name: str) -> 
         for key in keys:
             value = entry.get(key)
             if value is None:
-                # sizes are asked for elsewhere; the others are optional
-                if key not in ('height', 'width'):
+                # sizes and scores are asked for elsewhere; the others are optional
+                if key not in ('height', 'width', 'score'):
                     entry.pop(key, None)
                 continue
             value = int(value) if isinstance(value, bool) else number_of(value)
@@ -117,7 +117,8 @@ def _numbers(entries: List[dict], kind: str, keys: Sequence[str], name: str) -> 
             if key == 'area' and isinstance(value, float) and not math.isfinite(value):
                 entry.pop(key)  # that of the box takes its place
                 continue
-            if key not in ('height', 'width') and not is_number(value):
+            # what reads sizes and scores has a sentence of its own
+            if key not in ('height', 'width', 'score') and not is_number(value):
                 raise DataError(f"annotation file '{name}': {key} of entry {index} of '{kind}' "
                                 f'must be a number, got {_short(value)}')
             entry[key] = value

@@ -8,6 +8,7 @@ from mmyolonas.datasets.formats.coco_split import CocoSplit
 from mmyolonas.datasets.formats.layouts import DataLayout
 from mmyolonas.datasets.inspection.box_table import BoxTable
 from mmyolonas.datasets.inspection.image_scan import ScannedImage
+from mmyolonas.utils.names import printable
 
 
 @dataclass
@@ -84,20 +85,22 @@ class DataReport:
 
     def to_text(self) -> str:
         """Return the report for a terminal."""
-        lines = [f'{self.layout.root} ({self.layout.format}), {len(self.classes)} classes', '']
+        lines = [f'{printable(self.layout.root)} ({self.layout.format}), '
+                 f'{len(self.classes)} classes', '']
         names = list(self.splits)
         counts = [part.counts(len(self.classes)) for part in self.splits.values()]
-        width = max(16, *(len(name) + 2 for name in self.classes))
+        classes = [printable(name) for name in self.classes]
+        width = max(16, *(len(name) + 2 for name in classes))
         rows = [('images', [len(part.scanned) for part in self.splits.values()]),
                 ('without boxes', [part.empty_images for part in self.splits.values()]),
                 ('boxes', [int(count.sum()) for count in counts])]
         rows += [('  ' + name, [int(count[label]) for count in counts])
-                 for label, name in enumerate(self.classes)]
+                 for label, name in enumerate(classes)]
         lines.append(' ' * width + ''.join(f'{name:>9}' for name in names))
         lines += [f'{label:<{width}}' + ''.join(f'{value:>9}' for value in values)
                   for label, values in rows]
-        lines += ['', *(f'note: {note}' for note in self.notes),
-                  *(f'WARNING: {warning}' for warning in self.warnings)]
+        lines += ['', *(f'note: {printable(note)}' for note in self.notes),
+                  *(f'WARNING: {printable(warning)}' for warning in self.warnings)]
         if not self.warnings:
             lines.append('nothing to warn of')
         return '\n'.join(lines)

@@ -31,7 +31,8 @@ def plot_sensitivity(sensitivity: Sensitivity, path: str,
                ('points of AP it is held to cost', list(losses.values()))]
     colours = ['tab:blue' if chosen is None or name in chosen else 'tab:orange'
                for name in names]
-    figure, axes = plt.subplots(1, 2, sharey=True, figsize=(11, 1.5 + 0.17 * len(names)))
+    figure, axes = plt.subplots(1, 2, sharey=True, layout='constrained',
+                                figsize=(11, 1.5 + 0.17 * len(names)))
     for axis, (label, values) in zip(axes, columns):
         axis.barh(names, values, color=colours)
         axis.set_xlabel(label)
@@ -42,7 +43,6 @@ def plot_sensitivity(sensitivity: Sensitivity, path: str,
         axes[1].barh([names[0]], [0], color='tab:blue', label='8 bit')
         axes[1].barh([names[0]], [0], color='tab:orange', label='float')
         axes[1].legend()
-    figure.tight_layout()
     _write(figure, path)
     plt.close(figure)
 
@@ -57,7 +57,7 @@ def plot_report(report: Dict[str, Any], path: str) -> None:
     plt = _pyplot()
     rows = [row for row in report['rows']
             if row['ap'] is not None and row['latency_ms'] is not None]
-    figure, axis = plt.subplots(figsize=(7, 4.5))
+    figure, axis = plt.subplots(figsize=(7, 4.5), layout='constrained')
     base = next((row['ap'] for row in rows if row['name'] == 'float'), None)
     for row in rows:
         errors = None
@@ -75,7 +75,6 @@ def plot_report(report: Dict[str, Any], path: str) -> None:
     axis.set_ylabel('AP, points (bars: 95 % of the loss, over images)')
     axis.grid(alpha=0.3)
     axis.legend()
-    figure.tight_layout()
     _write(figure, path)
     plt.close(figure)
 

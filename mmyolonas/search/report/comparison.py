@@ -17,6 +17,7 @@ from mmyolonas.search.study.pareto import hypervolume_history
 from mmyolonas.search.study.storage import open_storage
 from mmyolonas.search.study.study import SAMPLERS, Search, SearchSettings
 from mmyolonas.utils.files import file_digest, write_text
+from mmyolonas.utils.names import csv_cell
 
 #: Points of the curves of hypervolume.
 _STEPS = 20
@@ -147,7 +148,7 @@ def write_search(project: Project, target: Target, result: SearchResult) -> None
     write_text(project.path(f'points_{label}.csv'), points_csv(points, project.space, columns))
     lines = ['sampler,seed,architectures,hypervolume']
     for sampler, rows in result.curves.items():
-        lines += [f'{sampler},{seed},{step},{value:.6f}' for seed, row in enumerate(rows)
+        lines += [f'{csv_cell(sampler)},{seed},{step},{value:.6f}' for seed, row in enumerate(rows)
                   for step, value in zip(result.steps, row)]
     write_text(project.path(f'hypervolume_{label}.csv'), '\n'.join(lines) + '\n')
     plot_hypervolume(result.steps, result.curves, project.path(f'hypervolume_{label}.png'))

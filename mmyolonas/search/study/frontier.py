@@ -18,6 +18,7 @@ from mmyolonas.utils.configs import load_config
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import PathLike, write_text
 from mmyolonas.utils.inert import comment, literal
+from mmyolonas.utils.names import csv_cell
 
 
 @dataclass
@@ -80,9 +81,10 @@ def points_csv(points: Sequence[Point], space: Space,
     best = {id(point) for point in frontier(points)}
     for index, point in enumerate(points):
         writer.writerow([
-            *(values[index] for values in extra.values()), point.key, f'{point.accuracy:.4f}',
+            *(csv_cell(values[index]) for values in extra.values()), point.key,
+            f'{point.accuracy:.4f}',
             f'{point.latency:.4f}', f'{point.memory:.3f}', point.params, point.flops,
-            int(id(point) in best), *(point.genome[name] for name in genes)])
+            int(id(point) in best), *(csv_cell(point.genome[name]) for name in genes)])
     return stream.getvalue()
 
 
@@ -95,7 +97,7 @@ def read_points(path: PathLike, space: Space) -> List[Point]:
     try:
         with open(path, newline='', encoding='utf-8') as file:
             rows = list(csv.DictReader(file))
-        values = {gene.name: {str(value): value for value in gene.values}
+        values = {gene.name: {str(csv_cell(value)): value for value in gene.values}
                   for gene in space.all_genes}
         return [Point({name: known[row[name]] for name, known in values.items()},
                       float(row['accuracy']), float(row['latency_ms']), float(row['memory_mb']),

@@ -8,6 +8,7 @@ from typing import Dict, List, Optional, Sequence
 
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import read_json, write_text
+from mmyolonas.utils.names import csv_cell, markdown_cell, printable
 from mmyolonas.utils.progress import format_duration
 from mmyolonas.workflows.rf100.rf100 import (
     PUBLISHED_YOLONAS,
@@ -190,7 +191,8 @@ def report_text(report: RF100Report) -> str:
                  f'ones: {", ".join(left_out) or "none"}.')
     if report.failed:
         lines += ['', '## Failed', '']
-        lines += [f'- {row.dataset}: {row.message}' for row in report.failed]
+        lines += [f'- {markdown_cell(row.dataset)}: {printable(row.message)}'
+                  for row in report.failed]
     return '\n'.join(lines) + '\n'
 
 
@@ -206,7 +208,8 @@ def _csv(report: RF100Report) -> str:
                      'memory_mb'])
     for row in report.results:
         released = known[row.dataset].scores if row.dataset in known else {}
-        writer.writerow([row.dataset, row.category, f'{row.ap:.4f}', f'{row.ap50:.4f}',
+        writer.writerow([csv_cell(row.dataset), csv_cell(row.category), f'{row.ap:.4f}',
+                         f'{row.ap50:.4f}',
                          report.int8.get(row.dataset, ''),
                          *(released.get(model, '') for model in RELEASED),
                          row.train_minutes, row.memory_mb])

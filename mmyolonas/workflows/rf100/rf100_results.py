@@ -9,6 +9,7 @@ from typing import Dict, Iterator, List
 
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import PathLike, write_text
+from mmyolonas.utils.names import csv_cell, from_csv_cell
 
 
 @dataclass
@@ -76,7 +77,8 @@ class ResultTable:
                     row = next(rows, None)
                     if row is None:
                         return
-                    yield Result(**{name: kinds[name](value) for name, value in row.items()})
+                    yield Result(**{name: kinds[name](from_csv_cell(value))
+                                    for name, value in row.items()})
                 except (KeyError, TypeError, ValueError, csv.Error) as error:
                     raise UserError(f'{self.path}, line {number}: not a table of results '
                                     f'({error}); move it away.') from error
@@ -110,5 +112,6 @@ class ResultTable:
         writer = csv.DictWriter(text, [field.name for field in fields(Result)],
                                 lineterminator='\n')
         writer.writeheader()
-        writer.writerows(asdict(row) for row in self.rows)
+        writer.writerows({name: csv_cell(value) for name, value in asdict(row).items()}
+                         for row in self.rows)
         write_text(self.path, text.getvalue())
