@@ -14,6 +14,7 @@ from mmyolonas.deploy.pipeline import (
     export_checkpoint,
 )
 from mmyolonas.deploy.tool_support import deploy_errors
+from mmyolonas.runtime.factory import check_device
 from mmyolonas.utils.checkpoints import check_checkpoint
 from mmyolonas.utils.cli import add_cfg_options, new_parser, run_main
 from mmyolonas.utils.configs import load_config
@@ -102,6 +103,8 @@ def main() -> None:
     if 'codebase_config' not in deploy_cfg or 'backend_config' not in deploy_cfg:
         raise UserError(f'{args.deploy_cfg} is no deploy config; choose one of configs/deploy.')
     check_folder(args.work_dir)
+    if not args.no_picture:
+        check_device(deploy_cfg.backend_config.get('type'), args.device)
     int8 = deploy_cfg.backend_config.get('common_config', {}).get('int8_mode')
     if int8 and not args.onnx and not deploy_cfg.get('quantize'):
         raise UserError('an int8 config needs a quantised file: make one with tools/quantize.py '

@@ -3,6 +3,7 @@
 Quantisation works on such files; this makes of one what :func:`export_onnx` makes of a model.
 """
 import io
+import math
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
@@ -70,15 +71,30 @@ def complete_onnx(source: str, path: str, metadata: ModelMetadata) -> ModelMetad
         ModelMetadata: The description as stored.
 
     Raises:
-        ValueError: Other outputs, a free height or width, or another task.
+        ValueError: Other outputs, a free height or width, another task, or damaged.
     """
     require('onnx', 'Completing an ONNX file')
     model = onnx_passes.load_onnx(source)
+    try:
+        model = _complete(model, source, metadata)
+    except (ValueError, OSError, MemoryError):
+        raise
+    except Exception as error:  # a damaged graph fails in onnx's and torch's own ways
+        reason = ' '.join(str(error).split())[:200]
+        raise ValueError(f'{source} is damaged or from elsewhere ({reason}): export it again.') \
+            from error
+    write_onnx(path, model)
+    return metadata
+
+
+def _complete(model: Any, source: str, metadata: ModelMetadata) -> Any:
+    """Return the completed graph; the description is changed in place."""
     names = _output_names(model)
     if names != OUTPUT_NAMES[metadata.task, 'none']:
         raise ValueError(f'{source} has the outputs {", ".join(names)}; a file of a '
                          f'{metadata.task} model without suppression has '
                          f'{", ".join(OUTPUT_NAMES[metadata.task, "none"])}.')
+    onnx_passes.check(model)
     height, width = _fixed_size(model, source)
     metadata.input_size = [width, height]
     metadata.preprocess = metadata.preprocess.for_input_size(width, height)
@@ -91,8 +107,7 @@ def complete_onnx(source: str, path: str, metadata: ModelMetadata) -> ModelMetad
         onnx_passes.prepend_preprocess(model, metadata.preprocess)
     onnx_passes.set_metadata(model, metadata)
     onnx_passes.check(model)
-    write_onnx(path, model)
-    return metadata
+    return model
 
 
 def _output_names(model: Any) -> List[str]:
@@ -120,6 +135,8 @@ def _append(model: Any, tail: nn.Module, metadata: ModelMetadata) -> Any:
     shapes = [[dim.dim_value or 1 for dim in output.type.tensor_type.shape.dim]
               for output in model.graph.output]
     opset = onnx_passes.opset_version(model)
+    if any(not 0 < math.prod(shape) < 1 << 28 for shape in shapes):
+        raise ValueError(f'the outputs of the file cannot have the shapes {shapes}.')
     free = not model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
     # an output of the whole may have the name of one of all priors
     _rename_outputs(model, {name: f'all.{name}' for name in _output_names(model)})

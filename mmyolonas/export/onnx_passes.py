@@ -83,7 +83,8 @@ def check(model: Any) -> None:
         try:
             onnx.checker.check_model(model, full_check=True)
         except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-            raise ValueError(f'the ONNX graph is not valid: {error}') from error
+            raise ValueError('the ONNX graph is not valid: '
+                             f'{" ".join(str(error).split())[:300]}') from error
     dead = dead_nodes(model)
     if dead:
         raise ValueError(f'{len(dead)} nodes lead to no output, first {dead[0]!r}.')

@@ -37,6 +37,14 @@ class InferenceOptions:
     classes: Optional[Sequence[Union[str, int]]] = None
     class_agnostic: bool = False
 
+    def __post_init__(self) -> None:
+        for name in ('score_thr', 'iou_thr'):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:  # NaN is neither
+                raise UserError(f'{name} must be a number from 0 to 1, got {value}.')
+        if self.max_per_img is not None and self.max_per_img < 1:
+            raise UserError(f'max_per_img must be at least 1, got {self.max_per_img}.')
+
 
 class Predictor:
     """A model with its pre-processing; call it with images.

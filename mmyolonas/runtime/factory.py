@@ -3,6 +3,8 @@ import os
 from typing import Optional
 
 from mmyolonas.runtime.base import Session
+from mmyolonas.utils.errors import UserError
+from mmyolonas.utils.optional import require
 
 BACKENDS = ('onnxruntime', 'openvino', 'tensorrt', 'tensorrt_rtx')
 #: Those that run an ONNX file as it is.
@@ -13,6 +15,32 @@ SUFFIXES = {
     '.engine': 'tensorrt',
     '.plan': 'tensorrt',
 }
+
+
+def check_device(backend: str, device: str) -> None:
+    """Raise if a runtime cannot use a device here; before a long export, for example.
+
+    Args:
+        backend (str): Runtime; TensorRT always takes a GPU.
+        device (str): ``'cpu'``, ``'cuda'`` or ``'cuda:1'``.
+
+    Raises:
+        UserError: It cannot.
+    """
+    kind, _, index = device.lower().partition(':')
+    if kind not in ('cpu', 'cuda', 'gpu') or (index and not index.isdigit()):
+        raise UserError(f'the device must be cpu, cuda or cuda:NUMBER, got {device!r}.')
+    if kind == 'cpu' or backend not in ('onnxruntime', 'openvino'):
+        return
+    package = require(backend, 'Running an exported file')
+    if backend == 'onnxruntime':
+        there = 'CUDAExecutionProvider' in package.get_available_providers()
+        advice = 'pip install onnxruntime-gpu, or use cpu'
+    else:
+        there = any(name.startswith('GPU') for name in package.Core().available_devices)
+        advice = 'use cpu'
+    if not there:
+        raise UserError(f'{device} is not there for {backend}: {advice}.')
 
 
 def open_session(path: str,

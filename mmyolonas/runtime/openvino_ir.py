@@ -1,11 +1,10 @@
 """OpenVINO's own format."""
 import os
-import shutil
 import tempfile
 from typing import Optional
 
 from mmyolonas.export.onnx_passes import has_custom_ops
-from mmyolonas.utils.files import check_room
+from mmyolonas.utils.files import check_room, write_bytes
 from mmyolonas.utils.optional import require
 
 
@@ -24,7 +23,7 @@ def convert_openvino(onnx_path: str, xml_path: Optional[str] = None, fp16: bool 
     Raises:
         FileNotFoundError: No such ONNX file.
         ImportError: OpenVINO is not installed.
-        PermissionError: The folder cannot be written to.
+        UserError: The folder cannot be written to.
         ValueError: OpenVINO cannot convert the file.
     """
     openvino = require('openvino', 'Converting to OpenVINO')
@@ -42,23 +41,14 @@ def convert_openvino(onnx_path: str, xml_path: Optional[str] = None, fp16: bool 
         raise ValueError(f'openvino cannot convert {onnx_path}: {error}') from error
     for prop in proto.metadata_props:
         model.set_rt_info(prop.value, ['mmyolonas', prop.key])
-    folder = os.path.dirname(xml_path)
-    stem = os.path.splitext(xml_path)[0]
-    try:
-        os.makedirs(folder, exist_ok=True)
-        scratch = tempfile.mkdtemp(prefix='.partial-', dir=folder)
-    except OSError as error:
-        raise PermissionError(
-            f'cannot write {xml_path}: {error}. Choose a folder you may write to.') from error
-    try:
+    with tempfile.TemporaryDirectory(prefix='mmyolonas-') as scratch:
         try:
             openvino.save_model(model, os.path.join(scratch, 'model.xml'), compress_to_fp16=fp16)
         except RuntimeError as error:
             check_room(scratch)
             raise ValueError(f'openvino cannot write {xml_path}: {error}') from error
         # the weights first: a reader never sees a description without them
-        os.replace(os.path.join(scratch, 'model.bin'), f'{stem}.bin')
-        os.replace(os.path.join(scratch, 'model.xml'), xml_path)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        for suffix in ('.bin', '.xml'):
+            with open(os.path.join(scratch, f'model{suffix}'), 'rb') as file:
+                write_bytes(os.path.splitext(xml_path)[0] + suffix, file.read())
     return xml_path

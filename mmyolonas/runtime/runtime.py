@@ -114,6 +114,8 @@ class Runtime:
                  metadata: Optional[ModelMetadata] = None) -> None:
         if batch_size < 1:
             raise ValueError(f'batch_size must be at least 1, got {batch_size}.')
+        if score_threshold is not None and not 0 <= score_threshold <= 1:  # NaN is neither
+            raise ValueError(f'score_threshold must lie within 0 and 1, got {score_threshold}.')
         self.session = open_session(path, backend, device, num_threads)
         try:
             self.metadata = metadata or self.session.metadata

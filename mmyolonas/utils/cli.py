@@ -1,5 +1,6 @@
 """What the command-line tools share: options and plain error messages."""
 import argparse
+import logging
 import os
 import sys
 import tempfile
@@ -37,6 +38,8 @@ def run_main(main: Callable[[], Optional[int]]) -> None:
     An interrupt gives 130.
     """
     end_with_parent()
+    # a log that cannot be written must not bury what happens in tracebacks of its own
+    logging.raiseExceptions = False
     try:
         sys.exit(main())
     except KeyboardInterrupt:

@@ -6,9 +6,11 @@ every run). ``make fuzz`` runs the second and prints figures; see ``tests/fuzz/r
 """
 import os
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
+# without the phase that explains: it runs failing cases hundreds of times more
 _COMMON = dict(deadline=None, print_blob=True,
+               phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
                suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large,
                                       HealthCheck.filter_too_much,
                                       HealthCheck.function_scoped_fixture])

@@ -4,11 +4,14 @@ The pictures are drawn from a seed, so they are the same on every machine with
 the same OpenCV, need no licence and take seconds to make.
 """
 import argparse
+import glob
 import json
 import os
 import shutil
 import tempfile
-from typing import Callable, Dict, List, Optional, Sequence, Tuple
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -17,7 +20,8 @@ from mmyolonas.datasets.samples.sample_figures import KEYPOINT_NAMES, SKELETON, 
 from mmyolonas.datasets.samples.sample_shapes import SHAPE_CLASSES, shapes_image
 from mmyolonas.datasets.samples.sample_textures import texture_bank
 from mmyolonas.utils.errors import UserError
-from mmyolonas.utils.files import read_json, write_image, write_json, write_text
+from mmyolonas.utils.files import is_full_disk, read_json, write_image, write_json, write_text
+from mmyolonas.utils.locks import only_writer
 from mmyolonas.utils.progress import track
 
 _VERSION = 1
@@ -111,10 +115,7 @@ def _generate(out_dir: str, task: str, prefix: str, counts: Tuple[int, int], siz
             return files
         raise FileExistsError(f"'{out_dir}' exists and holds other data: choose another folder "
                               'or remove it')
-    os.makedirs(os.path.dirname(out_dir), exist_ok=True)
-    temporary = tempfile.mkdtemp(prefix='.sample_', dir=os.path.dirname(out_dir))
-    os.chmod(temporary, 0o755)
-    try:
+    with only_writer(f'{out_dir}.sample'), _unfinished(out_dir) as temporary:
         os.makedirs(os.path.join(temporary, 'annotations'))
         bank = texture_bank(np.random.default_rng(seed), size)
         for part, (split, count) in enumerate(zip(files, counts)):
@@ -126,9 +127,28 @@ def _generate(out_dir: str, task: str, prefix: str, counts: Tuple[int, int], siz
         if os.path.isdir(out_dir):
             os.rmdir(out_dir)
         os.replace(temporary, out_dir)
+    return files
+
+
+@contextmanager
+def _unfinished(out_dir: str) -> Iterator[str]:
+    """Give a hidden folder beside another; what killed processes have left of it goes."""
+    parent, name = os.path.split(out_dir)
+    try:
+        os.makedirs(parent, exist_ok=True)
+        for old in Path(parent).glob(f'.sample_{glob.escape(name)}_*'):
+            shutil.rmtree(old, ignore_errors=True)
+        temporary = tempfile.mkdtemp(prefix=f'.sample_{name}_', dir=parent)
+    except OSError as error:
+        if is_full_disk(error):
+            raise
+        raise UserError(f'cannot write {out_dir}: {error.strerror}. Choose a folder you may '
+                        'write to.') from error
+    os.chmod(temporary, 0o755)
+    try:
+        yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return files
 
 
 def _read_description(out_dir: str) -> Optional[dict]:
