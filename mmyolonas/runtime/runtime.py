@@ -4,8 +4,10 @@ from typing import Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
+from mmyolonas.export.flavours.table import flavour_of
 from mmyolonas.export.metadata import ModelMetadata
 from mmyolonas.runtime import open_session
+from mmyolonas.runtime.flavour_outputs import standard_outputs
 from mmyolonas.runtime.numpy_ops import Geometry, letterbox, read_image, suppress
 
 Image = Union[str, np.ndarray]
@@ -122,7 +124,7 @@ class Runtime:
             raise
         self.score_threshold = score_threshold
         rules = self.metadata.postprocess
-        if score_threshold is not None and rules.nms != 'none' and (
+        if score_threshold is not None and flavour_of(rules.nms).suppressed and (
                 score_threshold < rules.score_threshold):
             self.session.close()
             raise ValueError(
@@ -227,15 +229,16 @@ class Runtime:
         Returns:
             list[RuntimeResult]: One for each geometry.
         """
-        return [self._result(self._select(outputs, index, geometry), geometry)
+        outputs, form = standard_outputs(outputs, self.metadata)
+        return [self._result(self._select(outputs, form, index, geometry), geometry)
                 for index, geometry in enumerate(geometries)]
 
-    def _select(self, outputs: Dict[str, np.ndarray], index: int,
+    def _select(self, outputs: Dict[str, np.ndarray], form: str, index: int,
                 geometry: Geometry) -> Tuple[np.ndarray, ...]:
         """Return boxes, scores, labels, key points (x, y, score) of one image."""
         rules = self.metadata.postprocess
         keypoints = None
-        if rules.nms == 'onnx':
+        if form == 'onnx':
             dets = outputs['dets'][index]
             count = int(np.count_nonzero(dets[:, 4] > 0))
             boxes, scores = dets[:count, :4], dets[:count, 4]
@@ -244,7 +247,7 @@ class Runtime:
                 labels = np.zeros(count, np.int64)
             else:
                 labels = outputs['labels'][index, :count].astype(np.int64)
-        elif rules.nms == 'efficient_nms':
+        elif form == 'efficient_nms':
             count = int(outputs['num_dets'][index].item())
             boxes, scores = outputs['boxes'][index, :count], outputs['scores'][index, :count]
             labels = outputs['labels'][index, :count].astype(np.int64)
