@@ -122,6 +122,7 @@ def main() -> None:
             print(f'converting to {deploy_cfg.backend_config.type} ...', flush=True)
         report = convert(deploy_cfg, made.onnx, args.work_dir)
         report.errors, report.metadata = made.errors, made.metadata
+        report.files += made.files
         if args.dump_info:
             report.files += dump_sdk_info(deploy_cfg, model_cfg, args.work_dir, args.checkpoint)
     for name, error in report.errors.items():

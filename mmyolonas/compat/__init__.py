@@ -8,13 +8,14 @@ prints it.
 """
 # Importing these modules registers their repairs, in the order of the imports.
 from mmyolonas.compat import noise, mmcv_ops, host_packages  # isort: skip
-from mmyolonas.compat import mmpose_drawing, torch_apis, config_text  # isort: skip
+from mmyolonas.compat import mmpose_drawing, config_paths  # isort: skip
+from mmyolonas.compat import torch_apis, config_text  # isort: skip
 from mmyolonas.compat.core import Repair, has_module, repairs, setup
 from mmyolonas.compat.mmcv_ops import COMPILED_MMCV, OpNotAvailableError
 from mmyolonas.compat.torch_apis import export_with_torchscript
 
 __all__ = [
-    'COMPILED_MMCV', 'OpNotAvailableError', 'Repair', 'config_text', 'export_with_torchscript',
-    'has_module', 'host_packages', 'mmcv_ops', 'mmpose_drawing', 'noise', 'repairs', 'setup',
-    'torch_apis'
+    'COMPILED_MMCV', 'OpNotAvailableError', 'Repair', 'config_paths', 'config_text',
+    'export_with_torchscript', 'has_module', 'host_packages', 'mmcv_ops', 'mmpose_drawing',
+    'noise', 'repairs', 'setup', 'torch_apis'
 ]

@@ -126,7 +126,16 @@ def export_checkpoint(deploy_cfg: Any, model_cfg: Any, checkpoint: Optional[str]
         config = deploy_cfg.backend_config
         runtime = config.get('package', config.type) if config.type == 'tensorrt' else config.type
         quantise_file(path, model, model_cfg, dict(quantize), runtime)
-    return DeployReport(report.path, report.path, 'onnxruntime', report.errors, report.metadata)
+    return DeployReport(report.path, report.path, 'onnxruntime', report.errors, report.metadata,
+                        _companions(report.path, report.metadata))
+
+
+def _companions(path: str, metadata: ModelMetadata) -> List[str]:
+    """Write what a flavour's reader needs beside the file."""
+    if metadata.postprocess.nms != 'deepstream':
+        return []
+    from mmyolonas.export.flavours.deepstream import write_deepstream_files
+    return write_deepstream_files(path, metadata)
 
 
 def _export_with_mmdeploy(deploy_cfg: Any, model_cfg: Any, checkpoint: Optional[str],
@@ -174,7 +183,8 @@ def complete_file(deploy_cfg: Any, model_cfg: Any, onnx_path: str, work_dir: str
     metadata = metadata_from_config(model_cfg, deploy_cfg)
     metadata.strides = described.strides
     metadata = complete_onnx(onnx_path, path, metadata)
-    return DeployReport(path, path, 'onnxruntime', metadata=metadata)
+    return DeployReport(path, path, 'onnxruntime', metadata=metadata,
+                        files=_companions(path, metadata))
 
 
 def convert(deploy_cfg: Any, onnx_path: str, work_dir: str) -> DeployReport:

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from mmyolonas.export import onnx_passes
 from mmyolonas.export.export import trace_module
+from mmyolonas.export.flavours.finish import describe_input, finish_flavour
+from mmyolonas.export.flavours.table import flavour_of, output_names
+from mmyolonas.export.flavours.tails import build_tail
 from mmyolonas.export.graph.candidates import Candidates, best_priors
-from mmyolonas.export.graph.exported import OUTPUT_NAMES
-from mmyolonas.export.graph.nms import EfficientNMS, PaddedNMS
 from mmyolonas.export.metadata import ModelMetadata, Postprocess
 from mmyolonas.export.onnx_graph import editing
 from mmyolonas.utils.files import write_onnx
@@ -29,7 +30,7 @@ class Suppression(nn.Module):
     """Suppression of the decoded priors of a whole image.
 
     Args:
-        rules (Postprocess): End of the graph, ``'onnx'`` or ``'efficient_nms'``.
+        rules (Postprocess): End of the graph; not ``'maps'``.
         image_size (Sequence[int]): Height and width that boxes are clipped to.
     """
 
@@ -37,13 +38,13 @@ class Suppression(nn.Module):
         super().__init__()
         self.rules = rules
         self.image_size = tuple(image_size) if rules.clip else None
-        self.nms = (EfficientNMS if rules.nms == 'efficient_nms' else PaddedNMS)(rules)
+        self.nms = build_tail(rules)
 
     def forward(self, boxes: Tensor, scores: Tensor, keypoints: Optional[Tensor] = None,
                 keypoint_scores: Optional[Tensor] = None) -> Tuple[Tensor, ...]:
         """Map the outputs of a file without suppression to those of one with it."""
         candidates = Candidates(boxes, scores, keypoints, keypoint_scores)
-        if self.rules.nms == 'efficient_nms':
+        if self.rules.nms not in ('onnx', 'flat'):
             return self.nms(candidates)
         index = best_priors(scores.transpose(1, 2), self.rules.pre_top_k)
         best = Candidates(*(None if x is None else _rows(x, index) for x in candidates))
@@ -90,11 +91,16 @@ def complete_onnx(source: str, path: str, metadata: ModelMetadata) -> ModelMetad
 def _complete(model: Any, source: str, metadata: ModelMetadata) -> Any:
     """Return the completed graph; the description is changed in place."""
     names = _output_names(model)
-    if names != OUTPUT_NAMES[metadata.task, 'none']:
+    wanted = output_names('none', metadata.task)
+    if names != wanted:
         raise ValueError(f'{source} has the outputs {", ".join(names)}; a file of a '
                          f'{metadata.task} model without suppression has '
-                         f'{", ".join(OUTPUT_NAMES[metadata.task, "none"])}.')
+                         f'{", ".join(wanted)}.')
+    if metadata.postprocess.nms == 'maps':
+        raise ValueError(f'{source} ends with decoded boxes, from which the maps cannot be had; '
+                         'export the checkpoint with nms_type="maps".')
     onnx_passes.check(model)
+    describe_input(metadata)
     height, width = _fixed_size(model, source)
     metadata.input_size = [width, height]
     metadata.preprocess = metadata.preprocess.for_input_size(width, height)
@@ -106,6 +112,7 @@ def _complete(model: Any, source: str, metadata: ModelMetadata) -> Any:
     if metadata.preprocess.in_graph:
         onnx_passes.prepend_preprocess(model, metadata.preprocess)
     onnx_passes.set_metadata(model, metadata)
+    model = finish_flavour(model, metadata)
     onnx_passes.check(model)
     return model
 
@@ -141,8 +148,10 @@ def _append(model: Any, tail: nn.Module, metadata: ModelMetadata) -> Any:
     # an output of the whole may have the name of one of all priors
     _rename_outputs(model, {name: f'all.{name}' for name in _output_names(model)})
     names = _output_names(model)
-    outputs = OUTPUT_NAMES[metadata.task, metadata.postprocess.nms]
-    axes = {name: {0: 'batch'} for name in (*names, *outputs)} if free else {}
+    outputs = output_names(metadata.postprocess.nms, metadata.task)
+    axes = {name: {0: 'batch'} for name in names} if free else {}
+    if free:
+        axes.update({name: flavour_of(metadata.postprocess.nms).batch_axes for name in outputs})
     generator = torch.Generator().manual_seed(0)
     inputs = tuple(torch.rand(shape, generator=generator) for shape in shapes)
     file = io.BytesIO()

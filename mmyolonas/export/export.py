@@ -11,6 +11,8 @@ from torch import nn
 
 from mmyolonas import compat
 from mmyolonas.export import onnx_graph, onnx_passes
+from mmyolonas.export.flavours.finish import describe_input, finish_flavour
+from mmyolonas.export.flavours.table import flavour_of
 from mmyolonas.export.fusion import prepare_model
 from mmyolonas.export.graph import ExportedDetector, build_exported
 from mmyolonas.export.metadata import ModelMetadata
@@ -65,8 +67,8 @@ def export_onnx(model: nn.Module,
         path (str): File to write.
         input_shape (Sequence[int]): Batch, channels, height, width. Height and
             width are multiples of 32. Defaults to (1, 3, 640, 640).
-        nms (str, optional): End of the graph: ``'onnx'``, ``'efficient_nms'``
-            (TensorRT, detection) or ``'none'``; the description's if None.
+        nms (str, optional): End of the graph, a row of
+            :data:`mmyolonas.export.flavours.FLAVOURS`; the description's if None.
         metadata (ModelMetadata, optional): Description; thresholds and limits
             of the graph are taken from it. If ``preprocess.in_graph`` is set,
             the file takes raw ``uint8`` pixels in the order BGR.
@@ -100,7 +102,7 @@ def export_onnx(model: nn.Module,
                         {'input': image.numpy()} if simplify else None, simplify,
                         {'levels': f'{graph.head_name}.levels'})
     errors = compare_with_torch(proto, graph, image, metadata) if verify else {}
-    write_onnx(path, proto)
+    write_onnx(path, finish_flavour(proto, metadata))
     return ExportReport(os.path.abspath(path), metadata, graph.output_names,
                         len(proto.graph.node), os.path.getsize(path), errors)
 
@@ -116,6 +118,7 @@ def _describe(metadata: ModelMetadata, input_shape: Sequence[int], nms: Optional
         metadata.preprocess = metadata.preprocess.for_input_size(*metadata.input_size)
     metadata.mmyolonas_version = __version__
     metadata.__post_init__()
+    describe_input(metadata)
     return metadata
 
 
@@ -141,23 +144,22 @@ def default_metadata(model: nn.Module) -> ModelMetadata:
     return ModelMetadata(task='pose' if is_pose else 'detection', class_names=names)
 
 
-def dynamic_axes(names: Sequence[str], dynamic: str, static_outputs: bool) -> Dict[str, dict]:
+def dynamic_axes(names: Sequence[str], dynamic: str, nms: str) -> Dict[str, dict]:
     """Return torch's ``dynamic_axes`` for the inputs and outputs.
 
     Args:
         names (Sequence[str]): Outputs.
         dynamic (str): See :func:`export_onnx`.
-        static_outputs (bool): Whether the number of rows is fixed.
+        nms (str): End of the graph.
     """
     if dynamic == 'none':
         return {}
     axes: Dict[str, dict] = {'input': {0: 'batch'}}
     if dynamic == 'shape':
         axes['input'].update({2: 'height', 3: 'width'})
+    flavour = flavour_of(nms)
     for name in names:
-        axes[name] = {0: 'batch'}
-        if dynamic == 'shape' and not static_outputs and name != 'num_dets':
-            axes[name][1] = 'rows'
+        axes[name] = {**flavour.batch_axes, **(flavour.shape_axes if dynamic == 'shape' else {})}
     return axes
 
 
@@ -166,7 +168,7 @@ def trace(graph: ExportedDetector, image: torch.Tensor, file: BinaryIO, dynamic:
     """Write the traced graph to a file."""
     plugin = graph.rules.nms == 'efficient_nms'
     trace_module(graph, (image, ), file, ['input'], graph.output_names,
-                 dynamic_axes(graph.output_names, dynamic, plugin), opset, plugin)
+                 dynamic_axes(graph.output_names, dynamic, graph.rules.nms), opset, plugin)
 
 
 def trace_module(module: nn.Module, inputs: Tuple[torch.Tensor, ...], file: Union[str, BinaryIO],
@@ -247,15 +249,19 @@ def compare_with_torch(proto: Any, graph: ExportedDetector, image: torch.Tensor,
     if metadata.postprocess.nms == 'onnx':
         errors = {'unmatched': unmatched(expected[0], got[0])}
         limits = {'unmatched': 0.2}
+    elif metadata.postprocess.nms == 'flat':
+        errors = {'unmatched': unmatched(expected[0][None, :, 1:6], got[0][None, :, 1:6])}
+        limits = {'unmatched': 0.2}
     else:
         errors = {name: float(np.abs(a - b).max(initial=0))
                   for name, a, b in zip(graph.output_names, expected, got)}
         limits = {'boxes': 0.05, 'keypoints': 0.05}
+    usual = flavour_of(metadata.postprocess.nms).tolerance
     for name, error in errors.items():
-        if not error <= limits.get(name, 1e-3):
+        if not error <= limits.get(name, usual):
             raise RuntimeError(
                 f'ONNX Runtime and PyTorch differ by {error:.3g} in {name!r} (allowed: '
-                f'{limits.get(name, 1e-3)}); the file was not written. Pass verify=False to '
+                f'{limits.get(name, usual)}); the file was not written. Pass verify=False to '
                 'keep it anyway.')
     return errors
 

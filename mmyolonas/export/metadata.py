@@ -6,11 +6,13 @@ import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Dict, List, Mapping, Optional, Sequence
 
+from mmyolonas.export.flavours.table import flavour_of
 from mmyolonas.utils.typed import build
 
 FORMAT = 'mmyolonas/1'
+#: ``task`` under a name that clashes with no other loader's.
+PREFIXED_TASK = 'mmyolonas_task'
 TASKS = ('detection', 'pose')
-NMS_FLAVOURS = ('onnx', 'efficient_nms', 'none')
 PAD_POSITIONS = ('center', 'bottom_right', 'none')
 
 
@@ -79,8 +81,8 @@ class Postprocess:
 
     Args:
         nms (str): What the file ends with: ``'onnx'`` (sorted detections),
-            ``'efficient_nms'`` (the four outputs of TensorRT's plugin) or
-            ``'none'`` (decoded boxes and scores of every prior).
+            ``'none'`` (decoded boxes and scores of every prior) or another row of
+            :data:`mmyolonas.export.flavours.table.FLAVOURS`.
         score_threshold (float): Scores must exceed it.
         iou_threshold (float): A box overlapping a better one by more is
             dropped.
@@ -134,7 +136,7 @@ class ModelMetadata:
 
     def __post_init__(self) -> None:
         _choice('task', self.task, TASKS)
-        _choice('nms', self.postprocess.nms, NMS_FLAVOURS)
+        flavour_of(self.postprocess.nms)
         _choice('pad_position', self.preprocess.pad_position, PAD_POSITIONS)
         _choice('inverse', self.preprocess.inverse, ('realised', 'ratio'))
         _choice('channel_order', self.preprocess.channel_order, ('RGB', 'BGR'))
@@ -146,6 +148,8 @@ class ModelMetadata:
             dict[str, str]: JSON by name of the field, and ``format``.
         """
         props = {key: json.dumps(value) for key, value in asdict(self).items()}
+        if self.postprocess.nms == 'ultralytics':  # whose loaders read ``task`` as their own
+            props[PREFIXED_TASK] = props.pop('task')
         return {'format': FORMAT, **props}
 
     @classmethod
@@ -175,6 +179,8 @@ class ModelMetadata:
                 f'{source} has meta data of format {written!r}, this version reads {FORMAT!r}; '
                 'export the model again.')
         known = {f.name for f in fields(cls)}
+        if PREFIXED_TASK in props:
+            props = {**props, 'task': props[PREFIXED_TASK]}
         try:
             values = {key: json.loads(text) for key, text in props.items() if key in known}
             for key, kind in (('preprocess', Preprocess), ('postprocess', Postprocess)):

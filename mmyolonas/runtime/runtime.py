@@ -4,8 +4,11 @@ from typing import Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
+from mmyolonas.export.flavours.table import flavour_of
+from mmyolonas.export.flavours.table import output_sides
 from mmyolonas.export.metadata import ModelMetadata
 from mmyolonas.runtime import open_session
+from mmyolonas.runtime.flavour_outputs import standard_outputs
 from mmyolonas.runtime.numpy_ops import Geometry, letterbox, read_image, suppress
 
 Image = Union[str, np.ndarray]
@@ -124,7 +127,7 @@ class Runtime:
             raise
         self.score_threshold = score_threshold
         rules = self.metadata.postprocess
-        if score_threshold is not None and rules.nms != 'none' and (
+        if score_threshold is not None and flavour_of(rules.nms).suppressed and (
                 score_threshold < rules.score_threshold):
             self.session.close()
             raise ValueError(
@@ -153,12 +156,8 @@ class Runtime:
     def _check_graph(self, path: str) -> None:
         """Raise unless inputs and outputs are what the description says."""
         inputs, outputs = self.session.inputs, {i.name: i for i in self.session.outputs}
-        rules, pose = self.metadata.postprocess, self.metadata.task == 'pose'
-        wanted = dict(
-            onnx=dict(dets=3, keypoints=4) if pose else dict(dets=3, labels=2),
-            efficient_nms=dict(num_dets=2, boxes=3, scores=2, labels=2),
-            none=dict(boxes=3, scores=3, **(dict(keypoints=4, keypoint_scores=3) if pose else {}))
-        )[rules.nms]
+        wanted = output_sides(self.metadata.postprocess.nms, self.metadata.task,
+                              self.metadata.strides)
         kind = 'uint8' if self.preprocessing_in_graph else 'float32'
         if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[1] not in (3, None) or (
                 inputs[0].dtype != kind):
@@ -277,15 +276,16 @@ class Runtime:
                 raise ValueError(f'{self.session.path} gives {name} that are not numbers (NaN): '
                                  'its weights are damaged, or half precision does not suffice; '
                                  'export a sound checkpoint.')
-        return [self._result(self._select(outputs, index, geometry), geometry)
+        outputs, form = standard_outputs(outputs, self.metadata)
+        return [self._result(self._select(outputs, form, index, geometry), geometry)
                 for index, geometry in enumerate(geometries)]
 
-    def _select(self, outputs: Dict[str, np.ndarray], index: int,
+    def _select(self, outputs: Dict[str, np.ndarray], form: str, index: int,
                 geometry: Geometry) -> Tuple[np.ndarray, ...]:
         """Return boxes, scores, labels, key points (x, y, score) of one image."""
         rules = self.metadata.postprocess
         keypoints = None
-        if rules.nms == 'onnx':
+        if form == 'onnx':
             dets = outputs['dets'][index]
             count = int(np.count_nonzero(dets[:, 4] > 0))
             boxes, scores = dets[:count, :4], dets[:count, 4]
@@ -294,7 +294,7 @@ class Runtime:
                 labels = np.zeros(count, np.int64)
             else:
                 labels = outputs['labels'][index, :count].astype(np.int64)
-        elif rules.nms == 'efficient_nms':
+        elif form == 'efficient_nms':
             count = int(outputs['num_dets'][index].item())
             boxes, scores = outputs['boxes'][index, :count], outputs['scores'][index, :count]
             labels = outputs['labels'][index, :count].astype(np.int64)

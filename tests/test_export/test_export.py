@@ -259,7 +259,7 @@ def test_bad_arguments(zoo, tmp_path):
         export_onnx(model, path, opset=11)
     with pytest.raises(ValueError, match='nms must be one of'):
         export_onnx(model, path, nms='soft')
-    with pytest.raises(ValueError, match='no indices'):
+    with pytest.raises(ValueError, match='no form for pose'):
         export_onnx(zoo.model('pose'), path, nms='efficient_nms')
     blocked = tmp_path / 'file'
     blocked.write_text('')

@@ -8,6 +8,7 @@ from mmdeploy.utils.timer import TimeCounter
 
 from mmyolonas.export.metadata import ModelMetadata
 from mmyolonas.runtime import open_session
+from mmyolonas.runtime.flavour_outputs import standard_outputs
 from mmyolonas.runtime.numpy_ops import suppress
 
 
@@ -42,9 +43,11 @@ class SessionWrapper(BaseWrapper):
         feed = {name: np.ascontiguousarray(value.cpu().numpy())
                 for name, value in inputs.items()}
         outputs = self._run(feed)
-        if self.metadata is not None and self.metadata.postprocess.nms != 'onnx':
-            height, width = next(iter(inputs.values())).shape[-2:]
-            outputs = self._padded(outputs, (width, height))
+        if self.metadata is not None:
+            outputs, form = standard_outputs(outputs, self.metadata)
+            if form != 'onnx':
+                height, width = next(iter(inputs.values())).shape[-2:]
+                outputs = self._padded(outputs, (width, height))
         return {name: torch.from_numpy(outputs[name]) for name in self.output_names
                 if name in outputs}
 

@@ -4,17 +4,10 @@ from typing import List, Optional, Sequence, Tuple
 import torch
 from torch import Tensor, nn
 
+from mmyolonas.export.flavours.table import flavour_of, output_names
+from mmyolonas.export.flavours.tails import build_tail
 from mmyolonas.export.graph.candidates import DetectionCandidates, PoseCandidates
-from mmyolonas.export.graph.nms import EfficientNMS, PaddedNMS
 from mmyolonas.export.metadata import Postprocess
-
-OUTPUT_NAMES = {
-    ('detection', 'onnx'): ['dets', 'labels'],
-    ('detection', 'efficient_nms'): ['num_dets', 'boxes', 'scores', 'labels'],
-    ('detection', 'none'): ['boxes', 'scores'],
-    ('pose', 'onnx'): ['dets', 'keypoints'],
-    ('pose', 'none'): ['boxes', 'scores', 'keypoints', 'keypoint_scores'],
-}
 
 
 class ExportedDetector(nn.Module):
@@ -44,14 +37,8 @@ class ExportedDetector(nn.Module):
         self.rules = rules
         self.static = static
         self.decode = (PoseCandidates if self.is_pose else DetectionCandidates)(head)
-        if rules.nms == 'efficient_nms':
-            if self.is_pose:
-                raise ValueError(
-                    'nms="efficient_nms" returns no indices, so it cannot pick key points; use '
-                    'nms="onnx" or "none" for pose.')
-            self.nms = EfficientNMS(rules)
-        elif rules.nms == 'onnx':
-            self.nms = PaddedNMS(rules)
+        flavour_of(rules.nms, self.task)
+        self.nms = build_tail(rules)
 
     @property
     def task(self) -> str:
@@ -61,7 +48,7 @@ class ExportedDetector(nn.Module):
     @property
     def output_names(self) -> List[str]:
         """list[str]: Names of the outputs, in order."""
-        return OUTPUT_NAMES[self.task, self.rules.nms]
+        return output_names(self.rules.nms, self.task, self.decode.strides)
 
     def forward(self, image: Tensor) -> Tuple[Tensor, ...]:
         """Map images (B, 3, H, W) to the outputs named by :attr:`output_names`."""
@@ -73,11 +60,10 @@ class ExportedDetector(nn.Module):
                image_size: Optional[Sequence[int]] = None) -> Tuple[Tensor, ...]:
         """Decode and suppress what the head gave."""
         rules = self.rules
-        if rules.nms != 'onnx':
-            candidates = self.decode(maps)
-            if rules.nms == 'none':
-                return tuple(x for x in candidates if x is not None)
-            return self.nms(candidates)
+        if rules.nms == 'maps':
+            return self.nms(maps)
+        if rules.nms not in ('onnx', 'flat'):
+            return self.nms(self.decode(maps))
         size = None
         if rules.clip and image_size is not None:
             size = tuple(int(x) for x in image_size) if self.static else tuple(

@@ -110,7 +110,8 @@ class EfficientNMS(nn.Module):
         super().__init__()
         self.rules = rules
 
-    def forward(self, candidates: Candidates) -> Tuple[Tensor, ...]:
+    def forward(self, candidates: Candidates,
+                image_size: Optional[tuple] = None) -> Tuple[Tensor, ...]:
         """Return ``num_dets`` (B, 1), ``boxes`` (B, N, 4), ``scores``, ``labels`` (B, N)."""
         rules = self.rules
         return EfficientNMSOp.apply(candidates.boxes, candidates.scores, rules.max_detections,
