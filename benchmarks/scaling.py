@@ -233,11 +233,12 @@ def _hours_table(inputs: Inputs, gpus: Sequence[int]) -> str:
 
 
 def _range(one: float, two: float) -> str:
-    """Return hours as a range in two digits."""
+    """Return hours as a range in two digits, below an hour in minutes."""
     low, high = sorted((one, two))
+    unit, factor = ('h', 1) if high >= 1 else ('min', 60)
     texts = [f'{value:.1f}' if value < 10 else f'{float(f"{value:.2g}"):.0f}'
-             for value in (low, high)]
-    return f'{texts[0]} h' if texts[0] == texts[1] else f'{texts[0]} to {texts[1]} h'
+             for value in (factor * low, factor * high)]
+    return f'{texts[0]} {unit}' if texts[0] == texts[1] else f'{texts[0]} to {texts[1]} {unit}'
 
 
 def _step_table(inputs: Inputs, gpus: Sequence[int]) -> str:
