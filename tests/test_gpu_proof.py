@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from benchmarks import gpu_wheels
 from benchmarks.common import Worker
@@ -99,6 +100,14 @@ def test_an_item_that_outlasts_its_time_is_stopped_and_not_begun_in_less(engine,
     assert [item.key for item in results.open(stage.items(None))] == ['a', 'hang']
     assert results.needs(Item('hang', 1.), 1.) > 3  # more than it had
     assert results.needs(Item('a', 7.), 1.) == 7
+
+
+def test_two_runs_do_not_write_to_one_folder(engine, tmp_path):
+    (tmp_path / 'out').mkdir()
+    with FileLock(tmp_path / 'out' / '.lock'):
+        with pytest.raises(UserError, match='another run is writing to'):
+            engine().run([MadeUp('only', 'a', 1)])
+    assert not (tmp_path / 'out' / 'gpu-only.json').exists()
 
 
 def test_time_that_a_stage_leaves_goes_to_the_next(engine):

@@ -8,17 +8,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
+from filelock import FileLock, Timeout
+
 from benchmarks.common import Worker
 from benchmarks.gpu.items import FAILED, STOPPED, Item, Settings
 from benchmarks.gpu.results import StageResults
 from benchmarks.gpu.stages import Stage
 from mmyolonas.utils.child import PARENT
+from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.progress import format_duration
 
 PROGRAM = Path(__file__).resolve().parent.parent / 'gpu.py'
 #: Seconds kept back at the end of a run for writing and leaving.
 _RESERVE = 5.
-#: A rehearsal begins whatever has a tenth of a second; its items are as short as they get.
+#: A rehearsal begins every item that a tenth of a second is left for: the estimates are a GPU's.
 _REHEARSAL_SCALE = 0.
 
 
@@ -75,8 +78,20 @@ class Engine:
         self._machine: Dict[str, Any] = {}
 
     def run(self, stages: Sequence[Stage]) -> Dict[str, StageResults]:
-        """Do the stages; return their results, complete or not."""
+        """Do the stages; return their results, complete or not.
+
+        Raises:
+            UserError: Another run writes to the same folder.
+        """
         self.out.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.out / '.lock', timeout=0):
+                return self._run(stages)
+        except Timeout as error:
+            raise UserError(f'another run is writing to {self.out}; wait for it, or give another '
+                            '--out.') from error
+
+    def _run(self, stages: Sequence[Stage]) -> Dict[str, StageResults]:
         results = {s.name: StageResults(self.out, s.name, self.settings.rehearse) for s in stages}
         todo = {stage.name: results[stage.name].open(stage.items(self.settings))
                 for stage in stages}
