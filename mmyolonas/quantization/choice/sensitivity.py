@@ -211,4 +211,5 @@ class SensitivityAnalysis:
         return dict(sqnr=float(np.mean(ratios)), kl=float(np.mean(divergences)))
 
     def _ap(self, names: Sequence[str]) -> dict:
+        assert self.scorer is not None  # else nobody asks
         return dict(ap=self.scorer.score_file(self.variants.open(names)).ap)
