@@ -348,6 +348,7 @@ def test_calibrators_stay_below_the_largest_value(calibrated, fused, method):
         assert value <= 1.01 * calibrated[1].activations[name]
 
 
+@pytest.mark.long
 def test_report_tool(tmp_path):
     import subprocess
     import sys

@@ -144,6 +144,7 @@ def test_full_disk_in_a_tool(tmp_path):
 
 
 @pytest.mark.skipif(not sys.platform.startswith('linux'), reason='prctl is of Linux')
+@pytest.mark.long
 def test_a_tool_ends_with_the_one_that_started_it(tmp_path):
     """kill -9 of the outer process alone: the inner one must not go on writing."""
     inner, outer = tmp_path / 'inner.py', tmp_path / 'outer.py'
