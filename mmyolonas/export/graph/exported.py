@@ -87,7 +87,8 @@ class ExportedDetector(nn.Module):
         return self.nms(self.decode(maps, rules.pre_top_k), size)
 
 
-def raw_maps(head: Union[YOLONASHead, YOLONASPoseHead], feats: Sequence[Tensor]) -> List[Sequence[Tensor]]:
+def raw_maps(head: Union[YOLONASHead, YOLONASPoseHead],
+             feats: Sequence[Tensor]) -> List[Sequence[Tensor]]:
     """Return the head's maps in the order the decoders take them."""
     raw = head.forward_raw(feats)
     maps: List[Sequence[Tensor]] = [raw.cls_scores, raw.bbox_dists]
