@@ -72,7 +72,7 @@ def test_measures(tmp_path):
 
 def run(script: str, *args: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, str(ROOT / 'benchmarks' / script), *args], text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300)
+                          capture_output=True, timeout=300)
 
 
 @pytest.mark.long

@@ -160,9 +160,9 @@ def unpack(archive: PathLike, folder: PathLike) -> int:
                     target = _inside(folder, item.filename, archive)
                     if target.is_file() and target.stat().st_size == item.file_size:
                         continue
-                    with atomic_path(target) as temporary, source.open(item) as stream:
-                        with open(temporary, 'wb') as file:
-                            shutil.copyfileobj(stream, file, _PIECE)
+                    with (atomic_path(target) as temporary, source.open(item) as stream,
+                          open(temporary, 'wb') as file):
+                        shutil.copyfileobj(stream, file, _PIECE)
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise UserError(f'{archive} is not a complete zip file ({error}): remove it and '
                             'call again.') from error

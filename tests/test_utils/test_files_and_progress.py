@@ -17,11 +17,10 @@ def test_atomic_path(tmp_path):
     path = tmp_path / 'new' / 'file.txt'
     write_text(path, 'first')
     assert path.read_text() == 'first'
-    with pytest.raises(KeyError):
-        with atomic_path(path) as temporary:
-            assert temporary.suffix == '.txt' and temporary.parent == path.parent
-            temporary.write_text('half')
-            raise KeyError
+    with pytest.raises(KeyError), atomic_path(path) as temporary:
+        assert temporary.suffix == '.txt' and temporary.parent == path.parent
+        temporary.write_text('half')
+        raise KeyError
     assert path.read_text() == 'first'
     assert os.listdir(path.parent) == ['file.txt']
     plain = tmp_path / 'plain'

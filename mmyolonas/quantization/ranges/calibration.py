@@ -167,6 +167,6 @@ def _load_range(name: str, quantizer: 'TensorQuantizer', method: str, percentile
         raise UserError(f'the range of {name} is not finite; check the checkpoint.')
     if quantizer.amax <= 0:
         warnings.warn(f'{name} was zero in every calibration image (dead channels?); '
-                      'its range is set to 1.')
+                      'its range is set to 1.', stacklevel=3)
         quantizer.amax = torch.tensor(1.)
     calibrator.reset()
