@@ -31,7 +31,9 @@ for attempt in 1 2 3; do \
   echo "  pip failed; once more in $${attempt}0 s" >&2; sleep $${attempt}0; \
 done
 endef
-PYTEST = -m pytest -q -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_FLAGS)
+# A file's tests share its trained model or export, so a file is not divided; the long
+# files come first (tests/conftest.py), which xdist's own order by number would undo.
+PYTEST = -m pytest -q -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_FLAGS)
 EDITABLE := --no-deps --no-build-isolation --editable .
 STAMP := .mmyolonas-stamp
 # Python 3.10 has pins of its own: scipy, onnxruntime and others have left it.
@@ -42,10 +44,10 @@ CONSTRAINTS := $(R)/constraints$(shell $(PYTHON) -c 'import sys; print("-3.10" *
 unexport PYTHONDONTWRITEBYTECODE
 
 # Two test processes with two threads each would wait for each other.
-test test-slow fuzz test-classic test-onedl: export OMP_NUM_THREADS := 1
+test test-fast test-slow fuzz test-classic test-onedl: export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-classic env-onedl quickstart quickstart-pose test test-slow fuzz \
+.PHONY: help env env-classic env-onedl quickstart quickstart-pose test test-fast test-slow fuzz \
         test-classic test-onedl lint docs lock doctor
 
 help:  ## Show this list
@@ -100,6 +102,10 @@ quickstart-pose: env  ## The same for poses, on generated figures
 test: env  ## The fast tests in the default environment
 	@$(VENV)/bin/python $(PYTEST)
 
+# Without trainings, exports through MMDeploy and tools run as programs (marked `long`).
+test-fast: env  ## The inner loop: what takes no seconds by itself
+	@$(VENV)/bin/python $(PYTEST) -m "not slow and not long"
+
 test-slow: env  ## The tests that take minutes
 	@$(VENV)/bin/python $(PYTEST) -m slow
 
@@ -112,8 +118,9 @@ test-classic: env-classic  ## The tests on torch 2.1.2, numpy 1.26, compiled mmc
 test-onedl: env-onedl  ## The tests on the OneDL forks (no mmpose, no mmdeploy there)
 	@$(VENV_ONEDL)/bin/python $(PYTEST)
 
-lint: env  ## Style, and the floors of the house (pyproject.toml)
+lint: env  ## Style, types, and the floors of the house (pyproject.toml)
 	@$(VENV)/bin/python -m ruff check .
+	@$(VENV)/bin/python -m mypy
 	@$(VENV)/bin/lint-imports --no-cache
 
 docs: env  ## The documentation site, in site/index.html; a broken link stops it

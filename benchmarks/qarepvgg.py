@@ -140,7 +140,7 @@ def plot(rows: List[Dict[str, Any]], stress: Dict[str, List[Dict[str, float]]],
         left.bar(places, [sum(v) / len(v) for v in values], 0.38, label=block)
         for place, value in zip(places, values):
             left.plot([place] * len(value), value, 'k.', markersize=4)
-        floats = dict((row['seed'], row['float']) for row in mine).values()
+        floats = {row['seed']: row['float'] for row in mine}.values()
         for value, found in zip(floats, stress[block]):
             bits = sorted(map(int, found))
             middle.plot(bits, [value - found[str(n)] for n in bits], '.-', color=f'C{offset}',

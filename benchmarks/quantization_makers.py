@@ -46,7 +46,7 @@ def make_onnxruntime_tuned(source: str, images: np.ndarray, validation: np.ndarr
 
 
 def make_modelopt(source: str, images: np.ndarray, validation: np.ndarray, out: str) -> None:
-    """modelopt's ONNX quantisation, INT8, calibrated by entropy (its default)."""
+    """Quantise with modelopt's ONNX quantiser, INT8, calibrated by entropy (its default)."""
     from modelopt.onnx.quantization import quantize
     quantize(source, quantize_mode='int8', calibration_data={'input': images}, output_path=out,
              calibration_eps=['cpu'])

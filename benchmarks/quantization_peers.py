@@ -82,7 +82,8 @@ def make_peer(args: argparse.Namespace, name: str, source: Path, judge: Any) -> 
                 outputs = np.load(file)
                 rows = iter(zip(outputs['boxes'], outputs['scores']))
                 part = judge.on(outputs['indices'].tolist())
-                score = part.score_file(lambda image: [array[None] for array in next(rows)])
+                score = part.score_file(
+                    lambda image, rows=rows: [array[None] for array in next(rows)])
                 file.unlink()
                 print(f'  asks for the AP of a model: {score.ap:.2f}', flush=True)
                 process.stdin.write(f'{score.ap / 100}\n')

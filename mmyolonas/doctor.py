@@ -61,6 +61,7 @@ class Report:
 
     @property
     def healthy(self) -> bool:
+        """bool: Whether training and prediction with mmdet can work."""
         return not self.problems
 
 

@@ -1,4 +1,4 @@
-"""Run another package's script with mmyolonas imported first.
+r"""Run another package's script with mmyolonas imported first.
 
 ``python -m mmyolonas.run SCRIPT [ARGS ...]`` does what ``python SCRIPT`` does,
 after ``import mmyolonas``. That matters in two cases: the script imports

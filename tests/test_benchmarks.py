@@ -72,9 +72,10 @@ def test_measures(tmp_path):
 
 def run(script: str, *args: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, str(ROOT / 'benchmarks' / script), *args], text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300)
+                          capture_output=True, timeout=300)
 
 
+@pytest.mark.long
 def test_training_step(tmp_path):
     result = run('train_step.py', '--size', '64', '--batch', '2', '--boxes', '3', '--classes', '5',
                  '--rounds', '1', '--warmup', '0', '--json', str(tmp_path / 'step.json'))
@@ -86,6 +87,7 @@ def test_training_step(tmp_path):
     assert loss['step'] > 0 and result.stdout.count('| mmyolonas |') == 3
 
 
+@pytest.mark.long
 def test_training_pipeline(tmp_path):
     data = write_data(tmp_path / 'data')
     (data / 'annotations.json').rename(data / '_annotations.coco.json')

@@ -63,6 +63,7 @@ def train_step(cfg: Config) -> dict:
     return losses
 
 
+@pytest.mark.long
 def test_objects365(tmp_path):
     """The published classes; images are found by patch and name."""
     cfg = load('pretrain/yolonas_s_objects365.py')
@@ -84,6 +85,7 @@ def test_objects365(tmp_path):
 
 
 @pytest.mark.parametrize('size, epochs', [('s', 40), ('m', 32), ('l', 25)])
+@pytest.mark.long
 def test_epochs_of_objects365(size, epochs):
     cfg = load(f'pretrain/yolonas_{size}_objects365.py')
     assert cfg.train_cfg.max_epochs == epochs
@@ -96,6 +98,7 @@ def test_epochs_of_objects365(size, epochs):
     assert all('cls_pred' in key for key in differing) and len(differing) == 6
 
 
+@pytest.mark.long
 def test_pseudo_labels(tmp_path):
     """Labels count fully, pseudo-labels by their score; both are drawn."""
     cfg = load('pretrain/yolonas_s_coco-pseudo.py')

@@ -39,6 +39,7 @@ def run(*command: str) -> subprocess.CompletedProcess:
                           capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.long
 def test_mmdet_train_py_trains(trained):
     state = torch.load(trained / 'work' / 'epoch_1.pth', weights_only=False)['state_dict']
     assert all(torch.isfinite(value).all() for value in state.values())
@@ -51,6 +52,7 @@ def test_its_checkpoint_loads_safely(trained):
 
 
 @pytest.mark.parametrize('launcher', [[], ['-m', 'mmyolonas.run']])
+@pytest.mark.long
 def test_mmdet_test_py_tests(trained, launcher):
     if not launcher and not compat.has_module('mmcv._ext'):
         pytest.skip("without compiled mmcv, mmdet's test.py needs the launcher")

@@ -56,6 +56,7 @@ def test_wheel_holds_every_config_tool_and_module(wheel):
     for name in ('configs', 'tools', 'demo'):
         assert relative_files(mim / name) == relative_files(ROOT / name), name
     assert not any(path.is_symlink() for path in mim.rglob('*'))
+    assert (wheel / 'mmyolonas' / 'py.typed').is_file()  # or users' checkers see no types
     modules = {name for name in relative_files(ROOT / 'mmyolonas') if name.endswith('.py')}
     packed = {name for name in relative_files(wheel / 'mmyolonas') if not name.startswith('.mim')}
     assert {name for name in modules if not name.startswith('.mim')} <= packed
@@ -84,11 +85,13 @@ LOOK_UP = '''
 '''
 
 
+@pytest.mark.long
 def test_configs_are_found_in_a_wheel(wheel, tmp_path):
     out = run_python(LOOK_UP.format(folder=str(tmp_path)), wheel)
     assert out.strip() == str(wheel / 'mmyolonas' / '__init__.py')
 
 
+@pytest.mark.long
 def test_configs_are_found_in_a_checkout(tmp_path):
     out = run_python(LOOK_UP.format(folder=str(tmp_path)))
     assert out.strip() == str(ROOT / 'mmyolonas' / '__init__.py')

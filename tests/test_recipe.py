@@ -1,6 +1,7 @@
 """The recipe learns: three short epochs on drawn shapes end within a known range of losses."""
 from pathlib import Path
 
+import pytest
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
@@ -73,6 +74,7 @@ def last_losses(data: Path, work_dir: Path, seed: int = 0, change=None, width: i
 RANGES = dict(loss_cls=(0.8, 1.2), loss_bbox=(1.0, 1.5), loss_dfl=(0.55, 0.7))
 
 
+@pytest.mark.long
 def test_losses_after_three_epochs(tmp_path):
     losses = last_losses(make_data(tmp_path / 'data'), tmp_path / 'work')
     for name, (low, high) in RANGES.items():

@@ -33,6 +33,7 @@ def test_help(capsys):
     assert 'mmdet::tools/test.py' in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_mmdet_test_tool_starts():
     """mmdet's tools/test.py imports mmcv.ops before it could read a config."""
     out = run_python('''

@@ -31,6 +31,7 @@ def batch(size=96):
 
 @pytest.mark.parametrize('scope', ['mmdet', 'mmpose', None])
 @pytest.mark.parametrize('name', sorted(path.stem for path in CONFIGS.glob('*.py')))
+@pytest.mark.long
 def test_swap(name, scope):
     if scope is not None:
         if scope == 'mmpose':

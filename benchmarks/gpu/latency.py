@@ -118,7 +118,7 @@ def _onnxruntime(name: str, precision: str, batch: int, settings: Settings,
     for output in session.get_outputs():
         binding.bind_output(output.name, place)
     times = []
-    for index in range(_repeats(settings) + (1 if settings.rehearse else 20)):
+    for _ in range(_repeats(settings) + (1 if settings.rehearse else 20)):
         start = time.perf_counter()
         session.run_with_iobinding(binding)  # returns when the outputs are there
         times.append(1e3 * (time.perf_counter() - start))

@@ -110,6 +110,7 @@ def repair(name: str, versions: str):
 
 
 def run(name: str, versions: str, function: Callable[[], str | None]) -> None:
+    """Try one repair, unless it was tried before, and record what became of it."""
     if name in _RECORD:
         return
     record = _RECORD[name] = Repair(name, versions)

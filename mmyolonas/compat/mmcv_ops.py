@@ -30,6 +30,7 @@ class OpNotAvailableError(NotImplementedError):
 
 @repair('mmcv._ext', 'mmcv-lite 2.x')
 def offer_mmcv_ext() -> str | None:
+    """Offer the stand-in where mmcv has no compiled half."""
     if 'mmcv._ext' in sys.modules or not has_module('mmcv') or has_module(
             'mmcv._ext'):
         return None

@@ -144,11 +144,11 @@ def _with_precision(model: Any, precision: str, api: TensorRTApi) -> Any:
 def _build(model: Any, options: EngineOptions, api: TensorRTApi) -> tuple:
     """Parse and build; return the serialised engine and the number of layers."""
     trt = api.trt
-    if any(node.op_type == 'EfficientNMS_TRT' for node in model.graph.node):
-        if api.flavour == 'tensorrt_rtx' or not api.load_plugins():
-            raise RuntimeError(
-                f'{api.flavour} {api.version} has no EfficientNMS plugin; export with '
-                'nms="none" (or "onnx" for tensorrt).')
+    needs_plugin = any(node.op_type == 'EfficientNMS_TRT' for node in model.graph.node)
+    if needs_plugin and (api.flavour == 'tensorrt_rtx' or not api.load_plugins()):
+        raise RuntimeError(
+            f'{api.flavour} {api.version} has no EfficientNMS plugin; export with '
+            'nms="none" (or "onnx" for tensorrt).')
     builder = trt.Builder(api.logger)
     network = api.create_network(builder)
     parser = trt.OnnxParser(network, api.logger)

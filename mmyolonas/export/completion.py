@@ -47,7 +47,8 @@ class Suppression(nn.Module):
         if self.rules.nms not in ('onnx', 'flat'):
             return self.nms(candidates)
         index = best_priors(scores.transpose(1, 2), self.rules.pre_top_k)
-        best = Candidates(*(None if x is None else _rows(x, index) for x in candidates))
+        points = (None if x is None else _rows(x, index) for x in candidates[2:])
+        best = Candidates(_rows(boxes, index), _rows(scores, index), *points)
         return self.nms(best, self.image_size)
 
 

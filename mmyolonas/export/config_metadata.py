@@ -29,7 +29,7 @@ def metadata_from_config(model_cfg: Any, deploy_cfg: Optional[Any] = None) -> Mo
             express.
     """
     is_pose = 'head' in model_cfg.model
-    post = {}
+    post: Dict[str, Any] = {}
     if deploy_cfg is not None:
         post = deploy_cfg.get('codebase_config', {}).get('post_processing') or {}
     preprocess = pipeline_preprocess(test_pipeline(model_cfg), data_preprocessor(model_cfg))

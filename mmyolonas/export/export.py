@@ -138,7 +138,7 @@ def default_metadata(model: nn.Module) -> ModelMetadata:
     """Describe a model as far as it knows itself; see :mod:`config_metadata` for more."""
     meta = getattr(model, 'dataset_meta', None) or {}
     is_pose = not hasattr(model, 'bbox_head')
-    head = model.head if is_pose else model.bbox_head
+    head: Any = model.head if is_pose else model.bbox_head
     names = list(meta.get('classes', ())) or (
         ['person'] if is_pose else [f'class_{i}' for i in range(head.num_classes)])
     return ModelMetadata(task='pose' if is_pose else 'detection', class_names=names)
@@ -187,11 +187,12 @@ def trace_module(module: nn.Module, inputs: Tuple[torch.Tensor, ...], file: Unio
         plugin (bool): Whether there is an operator of TensorRT. Defaults to False.
     """
     compat.export_with_torchscript()
+    target: Any = file  # torch's annotation forgets what its TorchScript exporter takes
     with warnings.catch_warnings(), torch.no_grad():
         # the exporter's own deprecation and the traced shapes, which are meant
         warnings.simplefilter('ignore')
         torch.onnx.export(
-            module, inputs, file, input_names=list(input_names),
+            module, inputs, target, input_names=list(input_names),
             output_names=list(output_names), opset_version=opset, dynamic_axes=axes,
             do_constant_folding=True, custom_opsets={'TRT': 1} if plugin else None)
 

@@ -1,5 +1,6 @@
 """What export folds: blocks and norms into convolutions, the shortcuts' scales into neighbours."""
 import copy
+from typing import Any, List, cast
 
 import torch
 from mmcv.cnn import ConvModule
@@ -121,7 +122,7 @@ def fold_shortcut_scales(model: nn.Module) -> int:
 
 @torch.no_grad()
 def _fold_layer(layer: YOLONASCSPLayer) -> int:
-    bottlenecks = list(layer.bottlenecks)
+    bottlenecks = _bottlenecks(layer)
     if not bottlenecks or not shortcuts_fold(layer) or not all(
             _is_one_convolution(block) for bottleneck in bottlenecks
             for block in (bottleneck.cv1, bottleneck.cv2)):
@@ -143,6 +144,10 @@ def _fold_layer(layer: YOLONASCSPLayer) -> int:
     return len(bottlenecks)
 
 
+def _bottlenecks(layer: YOLONASCSPLayer) -> List[YOLONASBottleneck]:
+    return cast(List[YOLONASBottleneck], list(layer.bottlenecks))
+
+
 def shortcuts_fold(layer: nn.Module) -> bool:
     """Return whether export folds the scales of a layer's shortcuts, once blocks are fused.
 
@@ -150,7 +155,8 @@ def shortcuts_fold(layer: nn.Module) -> bool:
         layer (nn.Module): Any module, fused or not; on the ``meta`` device scales
             count as positive.
     """
-    return isinstance(layer, YOLONASCSPLayer) and all(map(_shortcut_folds, layer.bottlenecks))
+    return isinstance(layer, YOLONASCSPLayer) and all(
+        map(_shortcut_folds, _bottlenecks(layer)))
 
 
 def _shortcut_folds(bottleneck: YOLONASBottleneck) -> bool:
@@ -178,12 +184,12 @@ def _is_one_convolution(block: nn.Module) -> bool:
 
 
 def _convolution(block: nn.Module) -> nn.Conv2d:
-    return block.rbr_reparam if isinstance(block, QARepVGGBlock) else block.conv
+    return cast(nn.Conv2d, block.rbr_reparam if isinstance(block, QARepVGGBlock) else block.conv)
 
 
 def _scale_output(block: nn.Module, factor: float) -> None:
     """Scale what a block's convolution and norm give, ahead of the ReLU."""
-    last = _convolution(block)
+    last: Any = _convolution(block)  # or the norm behind it, of whichever kind
     if (not isinstance(block, QARepVGGBlock) and block.with_norm
             and not isinstance(block.norm, nn.Identity)):  # not folded before
         last = block.norm

@@ -55,7 +55,7 @@ class JsonLinesWriter(_Streamed):
 
     def __init__(self, path: PathLike) -> None:
         super().__init__(path)
-        self._file: IO[str] = open(self.part, 'w', encoding='utf-8')
+        self._file: IO[str] = open(self.part, 'w', encoding='utf-8')  # noqa: SIM115, close() does
 
     def write(self, record: Any) -> None:
         """Append a line."""

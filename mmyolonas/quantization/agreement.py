@@ -95,7 +95,8 @@ class FakeQuantised:
             Agreement: The differences.
         """
         if runtime in ONNX_BACKENDS:
-            run, runner = open_session(path, runtime, num_threads=num_threads), runtime
+            run: Callable[..., Any] = open_session(path, runtime, num_threads=num_threads)
+            runner = runtime
         else:
             run = _unoptimised(path)
             runner = f'ONNX Runtime without optimisation ({runtime} is not run here)'
@@ -109,7 +110,7 @@ class FakeQuantised:
 
     @torch.no_grad()
     def _outputs(self) -> List[Tuple[np.ndarray, np.ndarray]]:
-        model = self.quantised.model
+        model: Any = self.quantised.model
         head: Any = model.bbox_head if hasattr(model, 'bbox_head') else model.head
         found = []
         for image in self.images:

@@ -68,8 +68,8 @@ def quantization_of(model: nn.Module) -> QuantizedModel:
     Raises:
         UserError: It was not built by it.
     """
-    model = model.module if is_model_wrapper(model) else model
-    quantised = model.__dict__.get(_ATTRIBUTE)
+    inner: Any = model.module if is_model_wrapper(model) else model
+    quantised = inner.__dict__.get(_ATTRIBUTE)
     if quantised is None:
         raise UserError("the model has no quantisers: its type must be 'mmyolonas.QuantizedModel' "
                         'with the float model as its model=.')
@@ -98,7 +98,9 @@ def refresh_weight_ranges(quantised: QuantizedModel) -> None:
     for layer, quantizer in quantised.weights.items():
         module = quantised.model.get_submodule(layer)
         axis = 1 if isinstance(module, nn.ConvTranspose2d) else 0
-        quantizer.amax = weight_ranges(module._parameters['weight'], axis)
+        weight = module._parameters['weight']  # the float one, whatever forward makes of it
+        assert weight is not None
+        quantizer.amax = weight_ranges(weight, axis)
 
 
 @HOOKS.register_module()

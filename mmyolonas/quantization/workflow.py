@@ -75,8 +75,10 @@ class Report:
         """Return the report as a table for the terminal."""
         lines = [f'{"model":<12}{"AP":>7}{"AP50":>7}{"lost, 95 % interval":>24}{"ms":>9}{"MB":>8}']
         for row in self.rows:
-            spread = '' if row.interval is None else (
-                f'{self.rows[0].ap - row.ap:+.2f} [{row.interval[0]:+.2f}, {row.interval[1]:+.2f}]')
+            spread, whole = '', self.rows[0].ap
+            if row.interval is not None and row.ap is not None and whole is not None:
+                low, high = row.interval
+                spread = f'{whole - row.ap:+.2f} [{low:+.2f}, {high:+.2f}]'
             lines.append(f'{row.name:<12}{_number(row.ap, 7, 2)}{_number(row.ap50, 7, 1)}'
                          f'{spread:>24}{_number(row.latency_ms, 9, 1)}{row.size_mb:>8.1f}')
         return lines
@@ -226,6 +228,12 @@ class Workflow:
         self.report.seconds['latency'] = time.monotonic() - start
         return table
 
+    def _judged_ap(self, names: List[str], label: str) -> float:
+        score = self.score(names, label, judged=True)
+        if score is None:
+            raise UserError('a selective plan is verified by its AP, which needs annotated images.')
+        return score.ap
+
     def selective(self, sensitivity: Sensitivity, latency: LatencyTable,
                   budget: float) -> Plan:
         """Choose, verify on the exported file, and repair if the budget is missed."""
@@ -234,15 +242,15 @@ class Workflow:
         problem = ChoiceProblem(latency, find_boundaries(self.variants), losses)
         self.report.frontier = problem.frontier()
         limit, choice = budget, problem.fastest(budget)
-        float_ap = self.score([], 'float', judged=True).ap
+        float_ap = self._judged_ap([], 'float')
         for _ in range(REPAIRS):
-            lost = float_ap - self.score(choice.groups, 'selective', judged=True).ap
+            lost = float_ap - self._judged_ap(choice.groups, 'selective')
             if lost <= budget or not choice.groups:
                 break
             # what the sum of the parts promised was not kept: promise less
             limit = min(0.6 * limit, 0.9 * choice.ap_loss)
             choice = problem.fastest(limit)
-        lost = float_ap - self.score(choice.groups, 'selective', judged=True).ap
+        lost = float_ap - self._judged_ap(choice.groups, 'selective')
         plan = make_plan(self.variants, choice, problem, sensitivity, self.runtime,
                          self.headroom, limit - choice.ap_loss)
         plan.numbers = dict(budget_ap=budget, predicted_ap_loss=choice.ap_loss,

@@ -1,5 +1,4 @@
-"""Running exported files: sessions, profiles, timing, pre- and post-processing. Never torch.
-"""
+"""Running exported files: sessions, profiles, timing, pre- and post-processing. Never torch."""
 from mmyolonas.utils.lazy import lazy_names
 
 __getattr__, __dir__, __all__ = lazy_names(__name__, {

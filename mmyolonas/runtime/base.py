@@ -110,7 +110,7 @@ class Session(ABC):
     def _run(self, feed: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
         """Run the checked feed."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027, not every runtime holds something
         """Release the model."""
 
     def __enter__(self) -> 'Session':

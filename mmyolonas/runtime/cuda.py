@@ -7,7 +7,7 @@ import ctypes.util
 import glob
 import os
 import sys
-from typing import List, Optional, Tuple
+from typing import Any, List, Optional, Tuple
 
 import numpy as np
 
@@ -36,7 +36,7 @@ class Cuda:
         RuntimeError: No CUDA library or no GPU.
     """
 
-    def __init__(self, device: int = 0, library: Optional[object] = None) -> None:
+    def __init__(self, device: int = 0, library: Optional[Any] = None) -> None:
         self._library = library or self._load()
         count = ctypes.c_int(0)
         status = self._library.cudaGetDeviceCount(ctypes.byref(count))
@@ -52,7 +52,7 @@ class Cuda:
         self.stream = stream.value or 0
 
     @staticmethod
-    def _load() -> object:
+    def _load() -> Any:
         for name in _candidates():
             try:
                 return ctypes.CDLL(name)
@@ -71,7 +71,7 @@ class Cuda:
         """Return the address of ``size`` bytes (at least one) on the GPU."""
         address = ctypes.c_void_p()
         self._call('cudaMalloc', ctypes.byref(address), ctypes.c_size_t(max(size, 1)))
-        return address.value
+        return int(address.value or 0)
 
     def free(self, address: int) -> None:
         """Release what :meth:`allocate` returned."""

@@ -2,7 +2,7 @@
 import os
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Optional, Sequence, Tuple, Union
+from typing import Any, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from mmyolonas.export.metadata import Postprocess, Preprocess
 try:  # resizing and reading are faster with it, and equal to mmcv's
     import cv2
 except ImportError:  # pragma: no cover - exercised in a process of its own
-    cv2 = None
+    cv2: Any = None  # type: ignore[no-redef]
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Geometry:
         return (points.astype(np.float32) - offset) / np.array(self.scale, np.float32)
 
 
-def read_image(image: Union[str, np.ndarray]) -> np.ndarray:
+def read_image(image: Union[str, os.PathLike, np.ndarray]) -> np.ndarray:
     """Return an image as BGR ``uint8`` of shape (H, W, 3).
 
     Raises:
@@ -45,7 +45,7 @@ def read_image(image: Union[str, np.ndarray]) -> np.ndarray:
         UserError: The file is damaged, cut short or not an image.
         ValueError: Not of three channels.
     """
-    if isinstance(image, str) or hasattr(image, '__fspath__'):
+    if isinstance(image, (str, os.PathLike)):
         path = os.fspath(image)
         if not os.path.isfile(path):
             raise FileNotFoundError(f'no such image: {path}')

@@ -1,5 +1,5 @@
 """ONNX Runtime."""
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional, Union
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class OnnxRuntimeSession(Session):
             options.inter_op_num_threads = 1
         for name, value in (settings or {}).items():
             setattr(options, name, value)
-        providers = ['CPUExecutionProvider']
+        providers: List[Union[str, tuple]] = ['CPUExecutionProvider']
         if device != 'cpu':
             if 'CUDAExecutionProvider' not in ort.get_available_providers():
                 raise RuntimeError(

@@ -1,5 +1,5 @@
 """OpenVINO."""
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Union
 
 import numpy as np
 
@@ -37,7 +37,7 @@ class OpenVINOSession(Session):
             if node.get_type_name() == 'Constant' and node.get_element_type().is_real():
                 check_numbers(path, node.get_friendly_name(), node.get_data())
         self.props = _props(model, path)
-        options = {'PERFORMANCE_HINT': 'LATENCY'}
+        options: Dict[str, Union[str, int]] = {'PERFORMANCE_HINT': 'LATENCY'}
         if device.lower() == 'cpu':
             # the CPU plug-in would use bfloat16 where the processor has it
             options['INFERENCE_PRECISION_HINT'] = 'f32'

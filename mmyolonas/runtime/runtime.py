@@ -1,4 +1,5 @@
 """Detection and pose from exported files: numpy in, numpy out, no torch."""
+import os
 from dataclasses import dataclass, field, replace
 from typing import Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
@@ -11,7 +12,9 @@ from mmyolonas.runtime import open_session
 from mmyolonas.runtime.flavour_outputs import standard_outputs
 from mmyolonas.runtime.numpy_ops import Geometry, letterbox, read_image, suppress
 
-Image = Union[str, np.ndarray]
+Image = Union[str, os.PathLike, np.ndarray]
+#: Boxes, scores, labels, and for pose key points.
+Selected = Tuple[np.ndarray, np.ndarray, np.ndarray, Optional[np.ndarray]]
 
 
 @dataclass
@@ -187,7 +190,7 @@ class Runtime:
             RuntimeResult | list[RuntimeResult]: One result for one image, a
             list for several.
         """
-        if isinstance(images, (str, np.ndarray)) or hasattr(images, '__fspath__'):
+        if isinstance(images, (str, os.PathLike, np.ndarray)):
             return self.predict([images])[0]
         return self.predict(list(images))
 
@@ -281,7 +284,7 @@ class Runtime:
                 for index, geometry in enumerate(geometries)]
 
     def _select(self, outputs: Dict[str, np.ndarray], form: str, index: int,
-                geometry: Geometry) -> Tuple[np.ndarray, ...]:
+                geometry: Geometry) -> Selected:
         """Return boxes, scores, labels, key points (x, y, score) of one image."""
         rules = self.metadata.postprocess
         keypoints = None
@@ -309,7 +312,7 @@ class Runtime:
                                             outputs['keypoint_scores'][index, prior, :, None]], -1)
         return boxes, scores, labels, keypoints
 
-    def _result(self, found: Tuple[np.ndarray, ...], geometry: Geometry) -> RuntimeResult:
+    def _result(self, found: Selected, geometry: Geometry) -> RuntimeResult:
         boxes, scores, labels, keypoints = found
         meta = self.metadata
         boxes = geometry.to_image(boxes.reshape(-1, 2, 2)).reshape(-1, 4)

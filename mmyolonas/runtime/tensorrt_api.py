@@ -42,10 +42,12 @@ class TensorRTApi:
         """Return a logger that keeps warnings and errors for our own messages."""
         trt, messages = self.trt, self.messages
 
-        class _Logger(trt.ILogger):
+        base: Any = trt.ILogger
+
+        class _Logger(base):
 
             def __init__(self) -> None:
-                trt.ILogger.__init__(self)
+                base.__init__(self)
 
             def log(self, severity, message) -> None:
                 if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):

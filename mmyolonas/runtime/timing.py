@@ -1,7 +1,7 @@
 """How long a run takes."""
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Mapping
 
 import numpy as np
 
@@ -37,7 +37,7 @@ class Latency:
         return float(np.percentile(self.times, share))
 
 
-def measure(runs: Dict[str, Callable[..., Any]], *inputs: Any, repeats: int = 15,
+def measure(runs: Mapping[str, Callable[..., Any]], *inputs: Any, repeats: int = 15,
             warm_up: int = 3, clock: Callable[[], float] = time.perf_counter,
             title: str = '') -> Dict[str, Latency]:
     """Time several things in turn, so that all see the same state of the machine.

@@ -33,7 +33,7 @@ def check_onnx_weights(path: str) -> None:
     Raises:
         ValueError: There is NaN among them.
     """
-    data = memoryview(np.memmap(path, np.uint8, 'r'))
+    data = np.memmap(path, np.uint8, 'r').data
     graphs = (value for number, value in _fields(data) if number == _GRAPH)
     tensors = (value for graph in graphs for number, value in _fields(graph)
                if number == _INITIALIZER)
@@ -69,6 +69,7 @@ def _fields(message: memoryview) -> Iterator[Tuple[int, Any]]:
     while place < end:
         key, place = _varint(message, place)
         number, kind = key >> 3, key & 7
+        value: Any
         if kind == 0:
             value, place = _varint(message, place)
         else:

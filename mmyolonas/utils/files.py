@@ -154,9 +154,8 @@ def write_bytes(path: PathLike, data: Union[bytes, memoryview]) -> None:
     because some of them do not notice that a disk is full, and others say it in
     errors of their own.
     """
-    with atomic_path(path) as temporary:
-        with open(temporary, 'wb') as file:
-            file.write(data)
+    with atomic_path(path) as temporary, open(temporary, 'wb') as file:
+        file.write(data)
 
 
 def write_text(path: PathLike, text: str) -> None:

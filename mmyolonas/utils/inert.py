@@ -1,4 +1,4 @@
-"""Values from data as text that stays data in a config.
+r"""Values from data as text that stays data in a config.
 
 mmengine substitutes ``{{ fileBasename }}``, ``{{$VARIABLE:default}}`` and
 ``{{ _base_.name }}`` in the *text* of a config, JSON included, before anything

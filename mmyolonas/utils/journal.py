@@ -2,7 +2,7 @@
 import json
 import os
 import time
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator
 
@@ -90,10 +90,8 @@ class Journal(AbstractContextManager):
 
     def close(self) -> None:
         """Close the file; it stays."""
-        try:
+        with suppress(OSError):  # said when it was written; a full disk fails again here
             self._open.close()
-        except OSError:
-            pass  # said when it was written; a full disk fails again here
 
     def remove(self) -> None:
         """Close and remove the file: the work is complete."""

@@ -7,7 +7,7 @@ types of mmengine's checkpoints nor all ways around it. Hand the module over as
 import builtins
 import importlib
 import pickle
-from functools import lru_cache
+from functools import cache
 from typing import Any, Dict
 
 #: What the checkpoints of torch, mmengine and numpy are made of, by module.
@@ -27,7 +27,7 @@ PickleError = pickle.PickleError
 HIGHEST_PROTOCOL = pickle.HIGHEST_PROTOCOL
 
 
-@lru_cache(maxsize=None)
+@cache
 def _known() -> Dict[str, Any]:
     """Return everything that may be named, by its full name."""
     import torch

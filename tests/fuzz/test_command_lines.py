@@ -1,4 +1,6 @@
 """Command lines: any option with any value ends in a result or in a sentence."""
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -57,7 +59,7 @@ def place(tmp_path_factory, zoo):
     cfg = Config(dict(default_scope='mmdet', model=tiny.model_config()))
     torch.save(dict(meta=dict(dataset_meta=dict(classes=tiny.CLASSES)),
                     state_dict=build_model(cfg).state_dict()), folder / 'model.pth')
-    (folder / 'model.onnx').write_bytes(open(zoo.file(), 'rb').read())
+    (folder / 'model.onnx').write_bytes(Path(zoo.file()).read_bytes())
     (folder / 'file').touch()
     (folder / 'images').mkdir()
     cv2.imwrite(str(folder / 'images' / 'a.png'), np.zeros((40, 60, 3), np.uint8))

@@ -67,7 +67,8 @@ def test_leaks_and_duplicates(root, tmp_path):
     for part, index in (('train', 20), ('valid', 21)):
         name = f'cow_jpg.rf.0123456789abcde{index % 10}.jpg'
         (root / part / f'{index}.jpg').rename(root / part / name)
-        change(root, part, lambda data: data['images'][index].update(file_name=name))
+        change(root, part, lambda data, index=index, name=name:
+               data['images'][index].update(file_name=name))
     report = inspect_data(read_layout(root))
     text = '\n'.join(report.warnings)
     assert len(report.leaks) == 2

@@ -73,6 +73,7 @@ def test_weights_follow_their_objects(tmp_path, name):
     assert sum(counts) > 24 and (name == 'crop') == (max(counts) <= 3)
 
 
+@pytest.mark.long
 def test_scores_become_weights(tmp_path):
     def weights(**kwargs) -> list:
         dataset = write(tmp_path, **kwargs)

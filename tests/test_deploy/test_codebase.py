@@ -63,6 +63,7 @@ def pytorch_prediction(cfg, checkpoint, picture):
 
 
 @pytest.mark.parametrize('name', ['onnxruntime_static', 'onnxruntime_dynamic-shape'])
+@pytest.mark.long
 def test_mmdeploys_api_gives_what_pytorch_gives(work, name):
     from mmdeploy.apis import build_task_processor, inference_model, torch2onnx
     from mmdeploy.apis.core.pipeline_manager import no_mp
@@ -87,6 +88,7 @@ def test_mmdeploys_api_gives_what_pytorch_gives(work, name):
     assert exported == pytest.approx(original, abs=1e-3)
 
 
+@pytest.mark.long
 def test_mmdeploys_own_rewriters_stay_a_base_line(work):
     from mmyolonas.runtime import open_session
     folder, cfg, checkpoint, picture = work
@@ -140,6 +142,7 @@ def test_description_of_a_config(work):
     assert bare.pad_value == [5, 4, 3]  # BGR, before normalisation
 
 
+@pytest.mark.long
 def test_openvino_file_and_wrong_backend(work):
     from mmyolonas.apis import Runtime
     folder, cfg, checkpoint, picture = work
@@ -218,6 +221,7 @@ def test_checkpoint_of_another_model(work, tmp_path):
         load_model(other, checkpoint)
 
 
+@pytest.mark.long
 def test_pose_through_mmdeploy(tmp_path, data_root):
     pytest.importorskip('mmpose')
     from mmdeploy.apis import build_task_processor, inference_model, torch2onnx

@@ -45,6 +45,7 @@ def train(tmp_path, name: str, workers: int = 0, persistent: bool = False, seed=
 
 
 @pytest.mark.parametrize('workers, persistent, seed', [(2, True, 0), (0, False, None)])
+@pytest.mark.long
 def test_resumed_training_equals_uninterrupted(tmp_path, workers, persistent, seed):
     tiny.write_data(tmp_path / 'data')
     options = dict(workers=workers, persistent=persistent)

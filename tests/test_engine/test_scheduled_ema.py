@@ -31,7 +31,7 @@ def test_average_follows_the_formula(schedule, decay_at):
         weights = make_model(float(step))
         ema.update_parameters(weights)
         expected = decay_at(step) * expected + (1 - decay_at(step)) * step
-    for key, value in ema.module.state_dict().items():
+    for value in ema.module.state_dict().values():
         if value.is_floating_point():  # parameters and running statistics alike
             torch.testing.assert_close(value, torch.full_like(value, expected), rtol=1e-5, atol=0)
         else:

@@ -79,6 +79,7 @@ def test_the_best_are_averaged(tmp_path):
         tmp_path / 'work' / 'snapshots' / 'epoch_4_iter_4.pth')[key], ema[key])
 
 
+@pytest.mark.long
 def test_killed_and_resumed(tmp_path):
     """A snapshot from after the checkpoint is made again; the result is the same."""
     runner = make_runner(tmp_path)

@@ -27,6 +27,7 @@ def run(path, image, backend='onnxruntime'):
 @pytest.mark.parametrize('backend', ['onnxruntime', 'openvino'])
 @pytest.mark.parametrize('dynamic, batch', [('none', 4), ('batch', 3)])
 @pytest.mark.parametrize('task', ['detection', 'pose'])
+@pytest.mark.long
 def test_equals_an_export_with_suppression(zoo, tmp_path, task, dynamic, batch, backend):
     traced = batch if dynamic == 'none' else 1
     whole = zoo.file(task, 'onnx', dynamic, traced)
@@ -41,6 +42,7 @@ def test_equals_an_export_with_suppression(zoo, tmp_path, task, dynamic, batch, 
     assert len(names) == len(set(names))
 
 
+@pytest.mark.long
 def test_raw_pixels(zoo, tmp_path):
     path = completed(zoo, tmp_path / 'a.onnx', batch=2, in_graph=True)
     plain = completed(zoo, tmp_path / 'b.onnx', batch=2)
@@ -83,6 +85,7 @@ def _with_nms():
     return description
 
 
+@pytest.mark.long
 def test_says_what_is_wrong(zoo, tmp_path):
     target = tmp_path / 'a.onnx'
     with pytest.raises(FileNotFoundError, match='no such ONNX file'):

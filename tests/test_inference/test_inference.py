@@ -211,15 +211,13 @@ def test_video_that_is_cut_short(tmp_path, capsys):
 
 def test_writers_complete_or_nothing(tmp_path):
     path = tmp_path / 'lines.jsonl'
-    with pytest.raises(ZeroDivisionError):
-        with JsonLinesWriter(path) as lines:
-            lines.write(dict(a=1))
-            1 / 0
+    with pytest.raises(ZeroDivisionError), JsonLinesWriter(path) as lines:
+        lines.write(dict(a=1))
+        raise ZeroDivisionError
     assert not list(tmp_path.iterdir())
-    with pytest.raises(KeyboardInterrupt):
-        with JsonLinesWriter(path) as lines:
-            lines.write(dict(a=1))
-            raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt), JsonLinesWriter(path) as lines:
+        lines.write(dict(a=1))
+        raise KeyboardInterrupt
     assert path.read_text() == '{"a": 1}\n' and len(list(tmp_path.iterdir())) == 1
     with pytest.raises(UserError, match='give a video name'):
         VideoWriter(tmp_path / 'video.xyz', 25)

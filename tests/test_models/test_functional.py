@@ -121,7 +121,8 @@ def test_varifocal_gradient_agrees_with_finite_differences():
     scores = torch.rand(2, 5, dtype=torch.double)
     for gamma in (2., 1.5):
         assert torch.autograd.gradcheck(
-            lambda z: varifocal_loss(z, labels, scores, labels < 3, gamma=gamma), logits)
+            lambda z, gamma=gamma: varifocal_loss(z, labels, scores, labels < 3, gamma=gamma),
+            logits)
     with torch.no_grad():
         value = varifocal_loss(logits, labels, scores, labels < 3)
     torch.testing.assert_close(value, varifocal_loss(logits, labels, scores, labels < 3).detach())

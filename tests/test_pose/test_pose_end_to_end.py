@@ -97,6 +97,7 @@ def trained(tmp_path_factory):
     return runner, folder
 
 
+@pytest.mark.long
 def test_training_runs_and_both_metrics_agree(trained):
     runner, _ = trained
     assert runner.iter == 4

@@ -42,7 +42,7 @@ def build_tiny(**kwargs) -> torch.nn.Module:
     init_default_scope('mmdet')
     torch.manual_seed(0)
     model = MODELS.build(tiny_config(**kwargs))
-    for name, module in model.named_modules():
+    for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.normal_(std=0.1)
             module.running_var.uniform_(0.5, 1.5)

@@ -2,6 +2,7 @@
 import copy
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import onnx
 import pytest
@@ -50,7 +51,7 @@ def test_openvino_that_computes_wrongly_is_found(reference, calibrated, float_on
     """Signed pairs, on the processors where they are wrong."""
     openvino = pytest.importorskip('openvino')
     if 'AMX' in str(openvino.Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')) or any(
-            flag in open('/proc/cpuinfo').read() for flag in ('amx_int8', )):
+            flag in Path('/proc/cpuinfo').read_text() for flag in ('amx_int8', )):
         pytest.skip('processors with AMX compute signed pairs correctly')
     monkeypatch.setitem(qdq.SPELLINGS, 'openvino', qdq.Spelling())
     path = tmp_path / 'signed.onnx'

@@ -1,6 +1,7 @@
 """Scores, latencies, the choice and plans."""
 import itertools
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -244,7 +245,7 @@ def test_workflow(float_onnx, calibrated, fused, samples, ann_file, tmp_path):
     import onnx
     onnx.save(float_onnx, tmp_path / 'float.onnx')
     # the judge knows of an object that no model finds: its AP is another
-    truth = json.loads(open(ann_file).read())
+    truth = json.loads(Path(ann_file).read_text())
     truth['annotations'] += [dict(id=1000 + i, image_id=i, category_id=1, iscrowd=0, area=1,
                                   bbox=[0, 0, 1, 1]) for i in (4, 5, 6)]
     (tmp_path / 'judge.json').write_text(json.dumps(truth))
@@ -257,7 +258,7 @@ def test_workflow(float_onnx, calibrated, fused, samples, ann_file, tmp_path):
     sensitivity = Sensitivity(
         {name: GroupScore(30. + i % 7, 0.) for i, name in enumerate(names)},
         flow.report.rows[0].ap, row.ap, 20.)
-    table = LatencyTable({name: 2. for name in names}, {name: 1. for name in names}, 1., .1, .1)
+    table = LatencyTable(dict.fromkeys(names, 2.0), dict.fromkeys(names, 1.0), 1., .1, .1)
     plan = flow.selective(sensitivity, table, budget=100.)
     assert plan.int8_groups() == names and plan.numbers['within_budget']
     # verified on the judge's images, reported on the scorer's
@@ -348,6 +349,7 @@ def test_calibrators_stay_below_the_largest_value(calibrated, fused, method):
         assert value <= 1.01 * calibrated[1].activations[name]
 
 
+@pytest.mark.long
 def test_report_tool(tmp_path):
     import subprocess
     import sys

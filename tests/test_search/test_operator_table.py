@@ -277,6 +277,7 @@ def test_layers_of_an_engine_are_attributed(small_file, monkeypatch):
         assert found.rest == 0
 
 
+@pytest.mark.long
 def test_a_stopped_measurement_goes_on(tmp_path, monkeypatch):
     pytest.importorskip('onnxruntime')
     path = tmp_path / 'operators.json'

@@ -42,6 +42,7 @@ def architecture(task: str, name: str) -> dict:
 
 @pytest.mark.parametrize('task, name', [
     ('detection', 's'), ('pose', 'n'), ('detection', '0')])
+@pytest.mark.long
 def test_model_and_exported_graph_have_the_same_operators(task, name):
     torch.manual_seed(0)
     found = build(architecture(task, name))

@@ -85,6 +85,7 @@ def test_surrogate_by_the_formulas():
     assert deviation == pytest.approx(spread * np.sqrt(variance), rel=1e-3)
 
 
+@pytest.mark.long
 def test_rungs_that_do_not_beat_size_are_not_used():
     rng = np.random.default_rng(0)
     genomes = [SPACE.sample_genome(rng) for _ in range(14)]
@@ -115,6 +116,7 @@ def make_search(folder, sampler='nsga2', seed=0, budget=120, evaluate=fake_point
                   dict(target='onnxruntime-int8'))
 
 
+@pytest.mark.long
 def test_search_beats_random(tmp_path):
     worst = [0., 1 + SPACE.vector(SPACE.published('l')).size]
     volumes = {}
@@ -125,6 +127,7 @@ def test_search_beats_random(tmp_path):
     assert min(volumes['nsga2']) > max(volumes['random'])
 
 
+@pytest.mark.long
 def test_search_goes_on_and_keeps_its_order(tmp_path):
     first = make_search(tmp_path, budget=30).run()
     assert len(first) == 30
@@ -142,6 +145,7 @@ def test_two_processes_share_one_study(tmp_path):
     assert len(one.run()) == 20 == len(two.run())
 
 
+@pytest.mark.long
 def test_search_in_a_data_base(tmp_path):
     storage = open_storage(f'sqlite:///{tmp_path}/study.db')
     search = Search(SPACE, fake_point, storage, SearchSettings(5))
@@ -191,6 +195,7 @@ def test_out_of_memory_fails_one_trial(tmp_path, capsys):
         make_search(tmp_path, seed=2, evaluate=wrong).run()
 
 
+@pytest.mark.long
 def test_killed_search_goes_on(tmp_path):
     """kill -9 in the middle, and a last line that is half written."""
     script = (f'import sys; sys.path.insert(0, {str(ROOT)!r})\n'

@@ -68,6 +68,7 @@ def test_a_recipe_changes_with_its_settings():
     assert cfg.model.bbox_head.num_classes == 5
 
 
+@pytest.mark.long
 def test_trains_scores_and_goes_on(recipe, tmp_path):
     trainings = ShortTrainings(SPACE, recipe, tmp_path / 'search')
     larger = dict(SMALLEST, input_size=96)

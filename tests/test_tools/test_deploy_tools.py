@@ -119,6 +119,7 @@ def test_profile_splits_the_time(work, exported, monkeypatch, capsys):
         run('profile_deployed', monkeypatch, exported, work / 'out' / '..' / 'runs')
 
 
+@pytest.mark.long
 def test_a_quantised_file_is_completed(work, monkeypatch, capsys):
     """tools/quantize.py, then tools/deploy.py --onnx: a file that can be used alone."""
     given = work / 'model.py', work / 'model.pth'

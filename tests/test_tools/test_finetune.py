@@ -31,6 +31,7 @@ def short_epochs(monkeypatch):
     monkeypatch.setattr('mmyolonas.workflows.finetune.finetune_settings._MIN_STEPS', 2)
 
 
+@pytest.mark.long
 def test_from_folder_to_report(tmp_path, capsys):
     data = write_layout(tmp_path / 'meine Däten', 'yolo', 8, 4)
     arguments = [data, *options(tmp_path)]
@@ -59,6 +60,7 @@ def test_from_folder_to_report(tmp_path, capsys):
     assert (work / 'config.py').stat().st_mtime_ns == stamp
 
 
+@pytest.mark.long
 def test_the_written_config_works_with_the_other_tools(tmp_path, capsys):
     data = write_layout(tmp_path / 'data', 'roboflow', 8, 4)
     (data / 'valid').rename(data / 'test')  # validation images are set aside
@@ -78,6 +80,7 @@ def test_the_written_config_works_with_the_other_tools(tmp_path, capsys):
         report['test']['ap'], abs=6e-4)
 
 
+@pytest.mark.long
 def test_goes_on_after_a_kill(tmp_path, capsys):
     """kill -9 in the second epoch; the same command resumes and ends."""
     data = write_layout(tmp_path / 'data', 'coco', 8, 4)
@@ -134,6 +137,7 @@ class TestBadInput:
             path.write_text(json.dumps({**json.loads(path.read_text()), 'annotations': []}))
         assert 'not a single box' in self.message(capsys, data, *options(tmp_path))
 
+    @pytest.mark.long
     def test_missing_images_are_an_error_or_left_out(self, tmp_path, capsys):
         data = write_layout(tmp_path / 'data', 'roboflow', 8, 4)
         lost = sorted((data / 'train').glob('*.png'))[2]
@@ -148,6 +152,7 @@ class TestBadInput:
         original = json.loads((data / 'train' / ANNOTATIONS).read_text())
         assert len(original['images']) == 8
 
+    @pytest.mark.long
     def test_full_disk(self, tmp_path, capsys, monkeypatch):
         """Nothing is left half written, and the command goes on when there is room."""
         data = write_layout(tmp_path / 'data', 'voc', 8, 4)

@@ -121,6 +121,7 @@ def curves(folder: Path, steps: int, double: bool, **changes) -> tuple:
     return one, two
 
 
+@pytest.mark.long
 def test_two_processes_equal_twice_the_batch(folder):
     """The curves agree over 20 steps: batch norms, normalisers and gradients are synchronised.
 
@@ -133,6 +134,7 @@ def test_two_processes_equal_twice_the_batch(folder):
     assert one['loss_kd_feat'][-1] > 0
 
 
+@pytest.mark.long
 def test_two_processes_in_single_precision(folder):
     """The first 20 steps of the published schedule, from weights that know the data.
 
@@ -154,6 +156,7 @@ def test_two_processes_in_single_precision(folder):
         np.testing.assert_allclose(two[name], values, rtol=1e-4, err_msg=name)
 
 
+@pytest.mark.long
 def test_slurm_launcher(folder):
     binaries = folder / 'bin'
     binaries.mkdir()

@@ -90,7 +90,7 @@ def test_each_batch_mixes_the_sources(data, configs, tmp_path):
     from mmengine.runner import Runner
     cfg = Config.fromfile(configs / 'yolonas_s_bccd_student.py')
     truth = json.loads((data / 'train' / '_annotations.coco.json').read_text())
-    for name, chosen in (('labelled', range(0, 3)), ('pseudo', range(3, 10))):
+    for name, chosen in (('labelled', range(3)), ('pseudo', range(3, 10))):
         part = dict(truth, images=[i for i in truth['images'] if i['id'] in chosen],
                     annotations=[dict(a, score=0.25) for a in truth['annotations']
                                  if a['image_id'] in chosen])

@@ -48,6 +48,7 @@ def recipe(tmp_path, monkeypatch):
     return tiny.write_config(tmp_path / 'recipe.py', cfg)
 
 
+@pytest.mark.long
 def test_all_steps(recipe, tmp_path, capsys):
     folder = tmp_path / 'search'
     about = ['--recipe', recipe, '--input-sizes', 64, '--max-size', 9, '--work-dir', folder]
@@ -109,6 +110,7 @@ def bad(capsys, *arguments) -> str:
     return capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_bad_input(recipe, tmp_path, capsys):
     folder = tmp_path / 'search'
     assert 'begin one with --recipe' in bad(capsys, 'train', '--work-dir', folder)

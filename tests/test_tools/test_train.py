@@ -28,6 +28,7 @@ def config(tmp_path):
     return tiny.write_config(tmp_path / 'tiny_config.py', cfg)
 
 
+@pytest.mark.long
 def test_killed_training_resumes_to_the_same_weights(config, tmp_path):
     """kill -9 in the middle of an epoch, then --resume."""
     kill_at_line(start(config, tmp_path / 'killed'), 'Epoch(train) [2][2/3]')

@@ -17,11 +17,10 @@ def test_atomic_path(tmp_path):
     path = tmp_path / 'new' / 'file.txt'
     write_text(path, 'first')
     assert path.read_text() == 'first'
-    with pytest.raises(KeyError):
-        with atomic_path(path) as temporary:
-            assert temporary.suffix == '.txt' and temporary.parent == path.parent
-            temporary.write_text('half')
-            raise KeyError
+    with pytest.raises(KeyError), atomic_path(path) as temporary:
+        assert temporary.suffix == '.txt' and temporary.parent == path.parent
+        temporary.write_text('half')
+        raise KeyError
     assert path.read_text() == 'first'
     assert os.listdir(path.parent) == ['file.txt']
     plain = tmp_path / 'plain'
@@ -144,6 +143,7 @@ def test_full_disk_in_a_tool(tmp_path):
 
 
 @pytest.mark.skipif(not sys.platform.startswith('linux'), reason='prctl is of Linux')
+@pytest.mark.long
 def test_a_tool_ends_with_the_one_that_started_it(tmp_path):
     """kill -9 of the outer process alone: the inner one must not go on writing."""
     inner, outer = tmp_path / 'inner.py', tmp_path / 'outer.py'

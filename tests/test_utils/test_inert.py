@@ -108,6 +108,7 @@ def test_an_inferencer_does_not_run_a_checkpoints_text(tmp_path):
     assert not proof.exists()
 
 
+@pytest.mark.long
 def test_a_class_name_does_not_run(tmp_path, monkeypatch, capsys):
     """tools/finetune.py from a COCO file to a trained model; the folder's name is odd as well."""
     monkeypatch.chdir(tmp_path)

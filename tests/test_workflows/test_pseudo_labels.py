@@ -83,6 +83,7 @@ def test_file_holds_what_the_model_finds(model, images, tmp_path, capsys):
     assert sum(len(dataset.get_data_info(i)['instances']) for i in range(5)) == total
 
 
+@pytest.mark.long
 def test_killed_call_continues(model, tmp_path):
     """kill -9 while it labels; the next call does the rest, with the same result."""
     folder = tiny.write_data(tmp_path / 'data', count=4)

@@ -235,6 +235,7 @@ def read_csv(path) -> dict:
         return {row['dataset']: row for row in csv.DictReader(file)}
 
 
+@pytest.mark.long
 def test_run_and_report(tmp_path, config, capsys):
     """A failing set does not stop the rest; nothing is run twice; names with blanks."""
     root, work = tmp_path / 'my sets', tmp_path / 'work'
@@ -274,6 +275,7 @@ def test_run_and_report(tmp_path, config, capsys):
     assert 'results of another cfg_options' in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_killed_run_goes_on(tmp_path, config):
     """kill -9 in the second epoch of a training; the next call continues it."""
     root, work = tmp_path / 'sets', tmp_path / 'work'
@@ -370,6 +372,7 @@ def test_report_means(tmp_path):
 
 
 # --------------------------------------------------------------------- sweep
+@pytest.mark.long
 def test_sweep(tmp_path, config, monkeypatch, capsys):
     """The grid is gone through once; an interrupted one is continued."""
     pytest.importorskip('optuna')
@@ -406,6 +409,7 @@ def test_sweep(tmp_path, config, monkeypatch, capsys):
     assert 'a sweep with other settings' in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_killed_sweep_goes_on(tmp_path, config):
     """kill -9 in the second training; the first is not repeated, the settings are used."""
     pytest.importorskip('optuna')

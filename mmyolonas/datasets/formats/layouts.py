@@ -241,8 +241,7 @@ def _folders(root: Path) -> List[Path]:
 
 
 def _image_folder(split: CocoSplit, folders: List[Path]) -> Path:
-    """Return the folder with the most of a split's images, named like it if several have them.
-    """
+    """Return the folder with the most of a split's images, named like it if several have them."""
     def rank(folder: Path) -> Tuple[float, bool]:
         named = any(WORDS.get(word) == split.name
                     for word in re.findall(r'[a-z]+', folder.name.lower()))

@@ -59,8 +59,7 @@ class PoseRandomRot90(BaseTransform):
     @staticmethod
     def _turn(points: np.ndarray, quarters: int, width: int,
               height: int) -> np.ndarray:
-        """Turn (..., 2) points in a frame whose last coordinates are
-        ``width`` and ``height``."""
+        """Turn (..., 2) points in a frame whose last coordinates are width and height."""
         x, y = points[..., 0], points[..., 1]
         turned = ((y, width - x), (width - x, height - y), (height - y, x))
         return np.stack(turned[quarters - 1], axis=-1)

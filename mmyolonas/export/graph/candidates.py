@@ -4,13 +4,16 @@ The heads' own ``decode`` is what the exported numbers are checked against. The
 graph computes the same in another order: it joins the levels first and, where
 suppression follows, decodes only the priors that take part in it.
 """
-from typing import List, NamedTuple, Optional, Sequence
+from typing import TYPE_CHECKING, List, NamedTuple, Optional, Sequence, overload
 
 import torch
 from torch import Tensor, nn
 
 from mmyolonas.export.graph.onnx_ops import TopK
 from mmyolonas.models.utils import decode_keypoints, distances_to_boxes, grid_priors
+
+if TYPE_CHECKING:
+    from mmyolonas.models.dense_heads import YOLONASHead
 
 
 class Candidates(NamedTuple):
@@ -46,6 +49,8 @@ class Expectation(nn.Module):
         reg_max (int): Largest distance in units of the stride.
     """
 
+    weights: Tensor
+
     def __init__(self, reg_max: int) -> None:
         super().__init__()
         self.bins = reg_max + 1
@@ -64,10 +69,10 @@ class DetectionCandidates(nn.Module):
     """Decoding of :class:`mmyolonas.models.YOLONASHead`.
 
     Args:
-        head (nn.Module): The head; read for strides and bins, not kept.
+        head (YOLONASHead): The head; read for strides and bins, not kept.
     """
 
-    def __init__(self, head: nn.Module) -> None:
+    def __init__(self, head: 'YOLONASHead') -> None:
         super().__init__()
         self.strides = tuple(head.strides)
         self.expectation = Expectation(head.reg_max)
@@ -98,10 +103,18 @@ class DetectionCandidates(nn.Module):
     def priors(self, maps: Sequence[Tensor], index: Optional[Tensor]) -> tuple:
         """Return centres (1 or B, N, 2) and strides (1 or B, N, 1) of the picked priors."""
         priors, strides = grid_priors(
-            [x.shape[-2:] for x in maps], self.strides, maps[0].device)
+            [(x.shape[-2], x.shape[-1]) for x in maps], self.strides, maps[0].device)
         if index is None:
             return priors.unsqueeze(0), strides.unsqueeze(0)
         return priors[index], strides[index]
+
+
+@overload
+def best_priors(scores: Tensor, top_k: int) -> Tensor: ...
+
+
+@overload
+def best_priors(scores: Tensor, top_k: Optional[int]) -> Optional[Tensor]: ...
 
 
 def best_priors(scores: Tensor, top_k: Optional[int]) -> Optional[Tensor]:

@@ -1,5 +1,5 @@
 """A model from image to detections as one torch module, ready to be traced."""
-from typing import List, Optional, Sequence, Tuple
+from typing import List, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +8,8 @@ from mmyolonas.export.flavours.table import flavour_of, output_names
 from mmyolonas.export.flavours.tails import build_tail
 from mmyolonas.export.graph.candidates import DetectionCandidates, PoseCandidates
 from mmyolonas.export.metadata import Postprocess
+from mmyolonas.models.dense_heads import YOLONASHead
+from mmyolonas.models.pose_heads import RawPoseOutputs, YOLONASPoseHead
 
 
 class ExportedDetector(nn.Module):
@@ -29,8 +31,8 @@ class ExportedDetector(nn.Module):
                   static: bool = True) -> None:
         super().__init__()
         self.is_pose = not hasattr(model, 'bbox_head')
-        self.backbone = model.backbone
-        self.neck = getattr(model, 'neck', None) or nn.Identity()
+        self.backbone = model.get_submodule('backbone')
+        self.neck: nn.Module = getattr(model, 'neck', None) or nn.Identity()
         self.head_name = 'head' if self.is_pose else 'bbox_head'
         head = getattr(model, self.head_name)
         self.add_module(self.head_name, head)
@@ -71,11 +73,12 @@ class ExportedDetector(nn.Module):
         return self.nms(self.decode(maps, rules.pre_top_k), size)
 
 
-def raw_maps(head: nn.Module, feats: Sequence[Tensor]) -> List[Sequence[Tensor]]:
+def raw_maps(head: Union[YOLONASHead, YOLONASPoseHead],
+             feats: Sequence[Tensor]) -> List[Sequence[Tensor]]:
     """Return the head's maps in the order the decoders take them."""
     raw = head.forward_raw(feats)
-    maps = [raw.cls_scores, raw.bbox_dists]
-    if hasattr(raw, 'kpt_offsets'):
+    maps: List[Sequence[Tensor]] = [raw.cls_scores, raw.bbox_dists]
+    if isinstance(raw, RawPoseOutputs):
         maps += [raw.kpt_offsets, raw.kpt_scores]
     return maps
 

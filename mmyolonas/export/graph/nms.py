@@ -91,6 +91,7 @@ class PaddedNMS(nn.Module):
     @staticmethod
     def gather_keypoints(candidates: Candidates, row: Tensor) -> Tensor:
         """Return (B, N, K, 3) of the given rows."""
+        assert candidates.keypoints is not None and candidates.keypoint_scores is not None
         points = torch.cat(
             [candidates.keypoints, candidates.keypoint_scores.unsqueeze(3)], dim=3)
         num_points = points.shape[2]

@@ -16,7 +16,8 @@ class TopK(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, k: int) -> Tuple[Tensor, Tensor]:
         """Return values and indices, sorted."""
-        return tuple(x.topk(min(k, x.shape[-1]), dim=-1))
+        values, indices = x.topk(min(k, x.shape[-1]), dim=-1)
+        return values, indices
 
     @staticmethod
     def symbolic(g, x, k: int):

@@ -112,10 +112,7 @@ class QARepVGGBlock(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, in_channels, H, W) to (B, out_channels, H / stride, W / stride)."""
-        if self.is_fused:
-            y = self.rbr_reparam(x)
-        else:
-            y = self.branch_3x3(x) + self._branch_1x1(x)
+        y = self.rbr_reparam(x) if self.is_fused else self.branch_3x3(x) + self._branch_1x1(x)
         return self.attention(self.act(self.post_bn(y)))
 
     def _branch_1x1(self, x: Tensor) -> Tensor:

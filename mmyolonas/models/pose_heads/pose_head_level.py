@@ -8,7 +8,7 @@ from mmyolonas.models.layers import ConvNormAct
 
 
 class YOLONASPoseHeadLevel(nn.Module):
-    """Two paths: boxes with all confidences, and key points (reference.md 3.4).
+    r"""Two paths: boxes with all confidences, and key points (reference.md 3.4).
 
     .. code:: text
 

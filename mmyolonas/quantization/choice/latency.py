@@ -101,10 +101,12 @@ def find_boundaries(variants: Variants) -> Boundaries:
     sizes = _sizes(variants.model)
     by_name: Dict[str, float] = {}
     for value, name in flow.names.items():
+        value = str(value)  # of an ONNX graph
         node = variants.graph.producers.get(value)
         if node is None or node.op_type in ('Relu', 'Add', 'ConvTranspose') or name not in by_name:
             by_name[name] = sizes.get(value, 0) / 1e6
-    producers, readers = defaultdict(dict), defaultdict(lambda: defaultdict(float))
+    producers: Dict[str, Dict[Optional[str], float]] = defaultdict(dict)
+    readers: Dict[str, Dict[str, float]] = defaultdict(lambda: defaultdict(float))
     for tensor, members in flow.classes().items():
         if not flow.readers(tensor):
             continue
@@ -175,6 +177,7 @@ def _owners(variants: Variants) -> Dict[str, str]:
             consumers[value].append(index)
     for index in range(len(variants.model.graph.node) - 1, -1, -1):
         node = variants.model.graph.node[index]
+        owner: Optional[str]
         if index in layers:
             owner = group_name(layers[index])
         elif node.op_type in ('Concat', 'MaxPool', 'Resize', 'Mul'):  # goes with its reader

@@ -97,7 +97,10 @@ class ChoiceProblem:
         if budget < 0:
             raise UserError(f'a budget of AP cannot be negative, got {budget}.')
         # a hair of the loss decides between plans of equal latency
-        return self._solve(self._costs + 1e-6 * self._loss, self._loss, budget + 1e-9)
+        found = self._solve(self._costs + 1e-6 * self._loss, self._loss, budget + 1e-9)
+        if found is None:  # all in float keeps every budget
+            raise RuntimeError('the solver found no plan, not even the one without 8 bit.')
+        return found
 
     def most_accurate(self, max_latency: float) -> Choice:
         """Return the plan with the least loss that takes at most ``max_latency`` ms.

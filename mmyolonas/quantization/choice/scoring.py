@@ -3,15 +3,16 @@ from contextlib import contextmanager, redirect_stdout
 from copy import copy
 from dataclasses import dataclass
 from io import StringIO
-from typing import Any, Callable, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
 from mmengine.config import ConfigDict
+from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmyolonas.evaluation.ground_truth import complete_annotations, max_detections
 from mmyolonas.models.utils import select_candidates
@@ -35,7 +36,7 @@ class Score:
     ap50: float
     evaluation: COCOeval
 
-    def resampled(self, images: Sequence[int]) -> float:
+    def resampled(self, images: Union[Sequence[int], np.ndarray]) -> float:
         """Return AP of the given images (indices, repetitions allowed)."""
         full = self.evaluation
         params = full._paramsEval
@@ -82,7 +83,7 @@ class Scorer:
     """AP on a fixed list of images.
 
     Args:
-        model (nn.Module): Detector or pose estimator, for its post-processing.
+        model (BaseModel): Detector or pose estimator, for its post-processing.
         samples (list[Sample]): Images.
         ann_file (str): COCO annotations of the images.
         cat_ids (Sequence[int], optional): Category of each label; None for
@@ -90,7 +91,7 @@ class Scorer:
         sigmas (Sequence[float], optional): Pose: OKS constants.
     """
 
-    def __init__(self, model: nn.Module, samples: List[Sample], ann_file: str,
+    def __init__(self, model: BaseModel, samples: List[Sample], ann_file: str,
                  cat_ids: Optional[Sequence[int]] = None,
                  sigmas: Optional[Sequence[float]] = None) -> None:
         self.model = model
@@ -105,13 +106,13 @@ class Scorer:
         self.image_ids = [int(sample.data_sample.img_id) for sample in samples]
 
     @classmethod
-    def from_config(cls, cfg: Any, model: nn.Module, samples: List[Sample],
+    def from_config(cls, cfg: Any, model: BaseModel, samples: List[Sample],
                     split: str = 'test') -> 'Scorer':
         """Make a scorer for images of a split of a config.
 
         Args:
             cfg (Config): Model config.
-            model (nn.Module): See above.
+            model (BaseModel): See above.
             samples (list[Sample]): Images of that split.
             split (str): ``'train'``, ``'val'`` or ``'test'``. Defaults to
                 ``'test'``.
@@ -134,7 +135,7 @@ class Scorer:
         part.image_ids = [self.image_ids[index] for index in indices]
         return part
 
-    def score(self, model: Optional[nn.Module] = None, label: str = 'AP') -> Score:
+    def score(self, model: Optional[BaseModel] = None, label: str = 'AP') -> Score:
         """Return the AP of a model in PyTorch; None for the scorer's own."""
         model = model or self.model
         predictions = []
@@ -195,7 +196,7 @@ class Scorer:
 
 
 @contextmanager
-def _decoded(model: nn.Module, outputs: List[Tensor]) -> Iterator[None]:
+def _decoded(model: BaseModel, outputs: List[Tensor]) -> Iterator[None]:
     """Let a model post-process given outputs instead of computing its own."""
     is_pose = not hasattr(model, 'bbox_head')
     head = model.head if is_pose else model.bbox_head

@@ -2,6 +2,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence, Union
 
@@ -183,21 +184,22 @@ class SensitivityAnalysis:
     def run(self) -> Sensitivity:
         """Return the costs of all groups that may become 8 bit."""
         names = self.variants.candidates
-        reference = [run_outputs for run_outputs in map(self.variants.open([]), self.images)]
+        reference = list(map(self.variants.open([]), self.images))
         full = self._remember(f'{FULL} cheap', lambda: self._cheap(names, reference))
         result = Sensitivity({}, full_sqnr=full['sqnr'])
         if self.scorer is not None:
             result.float_ap = self._remember('float ap', lambda: self._ap([]))['ap']
             result.full_ap = self._remember(f'{FULL} ap', lambda: self._ap(names))['ap']
         for name in track(names, 'sensitivity'):
-            cheap = self._remember(f'{name} cheap', lambda: self._cheap([name], reference))
+            cheap = self._remember(
+                f'{name} cheap', partial(self._cheap, [name], reference))
             score = GroupScore(**cheap)
             if self.measure_groups:
                 others = [other for other in names if other != name]
                 score.ap_in = result.float_ap - self._remember(
-                    f'{name} in', lambda: self._ap([name]))['ap']
+                    f'{name} in', partial(self._ap, [name]))['ap']
                 score.ap_out = self._remember(
-                    f'{name} out', lambda: self._ap(others))['ap'] - result.full_ap
+                    f'{name} out', partial(self._ap, others))['ap'] - result.full_ap
             result.groups[name] = score
         return result
 
@@ -211,4 +213,5 @@ class SensitivityAnalysis:
         return dict(sqnr=float(np.mean(ratios)), kl=float(np.mean(divergences)))
 
     def _ap(self, names: Sequence[str]) -> dict:
+        assert self.scorer is not None  # else nobody asks
         return dict(ap=self.scorer.score_file(self.variants.open(names)).ap)

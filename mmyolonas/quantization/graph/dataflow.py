@@ -203,7 +203,7 @@ def _add(flow: Dataflow, op: Op) -> None:
         flow.nonnegative.add(op.output)
     if not all(value in flow.names for value in values):
         return
-    shortcut, branch = (flow.names[value] for value in sorted(values, key=flow._depth.get))
+    shortcut, branch = (flow.names[value] for value in sorted(values, key=flow._depth.__getitem__))
     name = f'{branch}.add'
     flow._add_name(op.output, name)
     flow.additions.append(Addition(name, shortcut, branch, op.name))

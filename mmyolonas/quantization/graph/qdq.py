@@ -148,7 +148,7 @@ class QdqWriter:
     def _read(self, name: str, addition: bool, selection: Selection) -> Optional[str]:
         """Return the dequantised form of a value, or None if it stays float."""
         value = self.graph.source(name)
-        behind = self.flow.rescaled.get(value, value) if addition else value
+        behind = str(self.flow.rescaled.get(value, value)) if addition else value
         label = self.flow.names.get(behind)
         if label is None or self.flow.tensor_class(label) not in selection.classes:
             return None

@@ -57,5 +57,5 @@ def select(flow: Dataflow, layers: Iterable[str], integer_outputs: bool = True) 
             classes.add(flow.tensor_class(add.name))
     if integer_outputs:
         classes.update(flow.output_class(layer) for layer in chosen)
-    classes = frozenset(name for name in classes if flow.readers(name))
-    return Selection(chosen, frozenset(add.name for add in additions), classes)
+    read = frozenset(name for name in classes if flow.readers(name))
+    return Selection(chosen, frozenset(add.name for add in additions), read)

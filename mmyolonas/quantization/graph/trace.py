@@ -44,7 +44,7 @@ class _Recorder(TorchFunctionMode):
         if name in WEIGHTED:
             weight = args[1] if len(args) > 1 else kwargs['weight']
             layer = self.layers.get(id(weight))
-            return layer and Op('weighted', (id(args[0]), ), id(output), layer)
+            return Op('weighted', (id(args[0]), ), id(output), layer) if layer else None
         if name in RELU:
             return Op('relu', (id(args[0]), ), id(output))
         if name in POOL or (name == 'interpolate' and

@@ -1,7 +1,7 @@
 """Finding the ranges of the activations."""
 import re
 import warnings
-from typing import Iterable, List, Optional
+from typing import TYPE_CHECKING, Iterable, List, Optional
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from mmyolonas.quantization.ranges.quantizers import QuantizedModel
 from mmyolonas.quantization.table import RangeTable
 from mmyolonas.utils import UserError, track
+
+if TYPE_CHECKING:
+    from modelopt.torch.quantization.nn import TensorQuantizer
 
 METHODS = ('max', 'percentile', 'mse', 'entropy')
 #: Distance of the candidate ranges that the methods try, in bins of 2048: the
@@ -61,7 +64,7 @@ def calibrate(quantised: QuantizedModel,
     return quantised.table(label, count)
 
 
-def _start(quantizers: Iterable[nn.Module], calibrator: str) -> None:
+def _start(quantizers: Iterable['TensorQuantizer'], calibrator: str) -> None:
     for quantizer in quantizers:
         quantizer.set_from_attribute_config({'calibrator': calibrator})
         quantizer.enable()
@@ -148,7 +151,7 @@ def least_squares_range(counts: Tensor, edges: Tensor, stride: int = STRIDES['ms
     return candidates[errors.argmin(), 0].float()
 
 
-def _load_range(name: str, quantizer: nn.Module, method: str, percentile: float) -> None:
+def _load_range(name: str, quantizer: 'TensorQuantizer', method: str, percentile: float) -> None:
     calibrator = quantizer._calibrator
     if method == 'mse':
         quantizer.amax = least_squares_range(
@@ -164,6 +167,6 @@ def _load_range(name: str, quantizer: nn.Module, method: str, percentile: float)
         raise UserError(f'the range of {name} is not finite; check the checkpoint.')
     if quantizer.amax <= 0:
         warnings.warn(f'{name} was zero in every calibration image (dead channels?); '
-                      'its range is set to 1.')
+                      'its range is set to 1.', stacklevel=3)
         quantizer.amax = torch.tensor(1.)
     calibrator.reset()

@@ -6,8 +6,9 @@ from typing import Any, Dict, Iterator, List, Optional
 import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
+from mmengine.model import BaseModel
 from mmengine.registry import DATASETS
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmyolonas.utils import UserError, track
 
@@ -61,13 +62,13 @@ def build_dataset(cfg: Any, split: str = 'test') -> Any:
         raise UserError(f'the {split} data is not there: {error}') from error
 
 
-def load_samples(cfg: Any, model: nn.Module, split: str = 'test',
+def load_samples(cfg: Any, model: BaseModel, split: str = 'test',
                  num_images: Optional[int] = None) -> Iterator[Sample]:
     """Yield images of a split, spread evenly over it, always the same ones.
 
     Args:
         cfg (Config): Model config.
-        model (nn.Module): Its data preprocessor is used.
+        model (BaseModel): Its data preprocessor is used.
         split (str): See :func:`build_dataset`.
         num_images (int, optional): How many; None for all.
 

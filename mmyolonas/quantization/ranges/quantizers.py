@@ -1,7 +1,7 @@
 """Fake-quantisers of NVIDIA's modelopt in a model, one per tensor class and weight."""
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Dict, Iterator, List, Optional
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,9 @@ from mmyolonas.quantization.ranges._modelopt import quantizer_module
 from mmyolonas.quantization.table import RangeTable
 from mmyolonas.utils import UserError
 
+if TYPE_CHECKING:
+    from modelopt.torch.quantization.nn import TensorQuantizer
+
 #: Place in a bottleneck where the branch's quantiser stands.
 BRANCH = 'drop_path'
 SHORTCUT = 'shortcut'
@@ -27,15 +30,15 @@ class QuantizedModel:
     Args:
         model (nn.Module): The model, whose forward passes are quantised.
         flow (Dataflow): Its tensors.
-        activations (dict[str, nn.Module]): Quantiser of each tensor class that
+        activations (dict[str, TensorQuantizer]): Quantiser of each tensor class that
             a layer or a sum reads.
-        weights (dict[str, nn.Module]): Quantiser of each weight.
+        weights (dict[str, TensorQuantizer]): Quantiser of each weight.
         selection (Selection): What is quantised now.
     """
     model: nn.Module
     flow: Dataflow
-    activations: Dict[str, nn.Module]
-    weights: Dict[str, nn.Module]
+    activations: Dict[str, 'TensorQuantizer']
+    weights: Dict[str, 'TensorQuantizer']
     selection: Selection
 
     def apply(self, selection: Selection) -> None:
@@ -97,7 +100,7 @@ class QuantizedModel:
             quantizer.amax = torch.tensor(table.weights[name]).reshape(quantizer.amax.shape)
 
 
-def _switch(quantizer: nn.Module, on: bool) -> None:
+def _switch(quantizer: 'TensorQuantizer', on: bool) -> None:
     quantizer.enable() if on else quantizer.disable()
 
 
@@ -138,12 +141,13 @@ def quantise_model(model: nn.Module, selection: Optional[Selection] = None) -> Q
             old = getattr(site, BRANCH)
             setattr(site, BRANCH,
                     branch if isinstance(old, nn.Identity) else nn.Sequential(old, branch))
-    result = QuantizedModel(model, flow, activations, weights, selection)
-    result.apply(selection or select(flow, default_layers(flow)))
+    result = QuantizedModel(model, flow, activations, weights,
+                            selection or select(flow, default_layers(flow)))
+    result.apply(result.selection)
     return result
 
 
-def _activation_quantizer() -> nn.Module:
+def _activation_quantizer() -> 'TensorQuantizer':
     mtq = quantizer_module()
     quantizer = mtq.nn.TensorQuantizer(
         mtq.config.QuantizerAttributeConfig(num_bits=8, axis=None, calibrator='histogram'))
@@ -152,10 +156,10 @@ def _activation_quantizer() -> nn.Module:
     return quantizer
 
 
-def _convert(model: nn.Module, layer: str, activation: nn.Module) -> nn.Module:
+def _convert(model: nn.Module, layer: str, activation: 'TensorQuantizer') -> 'TensorQuantizer':
     """Make a layer quantise its weight and read through ``activation``."""
     mtq = quantizer_module()
-    module = model.get_submodule(layer)
+    module: Any = model.get_submodule(layer)  # becomes a module of modelopt's
     axis = 1 if isinstance(module, nn.ConvTranspose2d) else 0
     converted = mtq.nn.QuantModuleRegistry.convert(module)
     if converted is not module:

@@ -38,7 +38,7 @@ class Moment(StandIn):
 
     @property
     def shape(self) -> Sequence[int]:
-        # the side does not matter: borders are left out of account
+        """Sequence[int]: As of a tensor; the side does not matter, borders are left out."""
         return 1, self.channels, 64, 64
 
     def __getitem__(self, _: Any) -> 'Moment':

@@ -78,7 +78,7 @@ class _Reader:
 
     def _own(self, node: onnx.NodeProto, place: int) -> None:
         if place >= 0:
-            self.found.owners.update({name: place for name in (node.name, *node.output)})
+            self.found.owners.update(dict.fromkeys((node.name, *node.output), place))
 
     def _decode(self, node: onnx.NodeProto, data: List[str]) -> None:
         """Note a node of the decoding, and what it reads from a convolution."""

@@ -1,7 +1,7 @@
 """From tables of an architecture to a model."""
 import copy
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache
 from typing import Any, Dict, Iterator, Optional
 
 import torch
@@ -33,7 +33,7 @@ def model_changes(architecture: Architecture) -> Dict[str, Any]:
     return changes
 
 
-@lru_cache(maxsize=None)
+@cache
 def _base_model(task: str) -> Config:
     return load_config(_BASES[task]).model
 

@@ -11,7 +11,7 @@ mix splits: some are of valid, some of test (issue 46 there).
 """
 import csv
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Dict, Optional, Sequence, Tuple
 
@@ -52,7 +52,7 @@ class RF100Dataset:
         return dict(self.released)
 
 
-@lru_cache(maxsize=None)
+@cache
 def rf100_datasets() -> Dict[str, RF100Dataset]:
     """Return the 100 data sets by name."""
     datasets = {}

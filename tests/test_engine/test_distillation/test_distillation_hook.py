@@ -77,7 +77,7 @@ def train(runner: Runner, stop=None) -> list:
 def tapped(runner: Runner) -> DistillationHook:
     """Attach the hook of a runner whose loop is built; return it."""
     hook = next(h for h in runner.hooks if isinstance(h, DistillationHook))
-    runner.train_loop  # builds it
+    assert runner.train_loop  # builds it
     hook.before_train(runner)
     return hook
 
