@@ -104,9 +104,9 @@ def test_an_item_that_outlasts_its_time_is_stopped_and_not_begun_in_less(engine,
 
 def test_two_runs_do_not_write_to_one_folder(engine, tmp_path):
     (tmp_path / 'out').mkdir()
-    with FileLock(tmp_path / 'out' / '.lock'):
-        with pytest.raises(UserError, match='another run is writing to'):
-            engine().run([MadeUp('only', 'a', 1)])
+    with FileLock(tmp_path / 'out' / '.lock'), pytest.raises(
+            UserError, match='another run is writing to'):
+        engine().run([MadeUp('only', 'a', 1)])
     assert not (tmp_path / 'out' / 'gpu-only.json').exists()
 
 

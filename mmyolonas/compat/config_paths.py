@@ -1,10 +1,8 @@
 """Repairs that let mmengine's readers and mmpose's inferencers take what mmyolonas ships."""
-import sys
 from types import ModuleType
 from typing import Any
 
-from mmyolonas.compat.core import has_module, repair
-from mmyolonas.compat.mmpose_drawing import _PatchingFinder
+from mmyolonas.compat.core import after_import, has_module, repair
 
 _PREFIX = 'mmyolonas::'
 _INFERENCER = 'mmpose.apis.inferencers.base_mmpose_inferencer'
@@ -17,13 +15,6 @@ def _resolved(name: Any) -> Any:
         return name
     from mmyolonas.utils.configs import installed_config
     return str(installed_config(name))
-
-
-def _patch_when_imported(name: str, patch: Any) -> None:
-    if name in sys.modules:
-        patch(sys.modules[name])
-    else:
-        sys.meta_path.insert(0, _PatchingFinder(name, patch))
 
 
 @repair('mmyolonas:: in Config.fromfile and inferencers', 'every mmengine')
@@ -43,7 +34,7 @@ def _read_installed_configs() -> str | None:
 
     fromfile.__doc__ = original.__doc__
     Config.fromfile = staticmethod(fromfile)
-    _patch_when_imported(_MMENGINE_INFERENCER, _load_by_name)
+    after_import(_MMENGINE_INFERENCER, _load_by_name)
     return 'mmengine resolves such names in _base_ only'
 
 
@@ -70,7 +61,7 @@ def _keep_thresholds() -> str | None:
     """
     if not has_module('mmpose'):
         return None
-    _patch_when_imported(_INFERENCER, _take_own_thresholds)
+    after_import(_INFERENCER, _take_own_thresholds)
     return 'its inferencers replace the thresholds of one-stage models by 0.3'
 
 

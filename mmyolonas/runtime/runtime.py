@@ -5,8 +5,7 @@ from typing import Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
-from mmyolonas.export.flavours.table import flavour_of
-from mmyolonas.export.flavours.table import output_sides
+from mmyolonas.export.flavours.table import flavour_of, output_sides
 from mmyolonas.export.metadata import ModelMetadata
 from mmyolonas.runtime import open_session
 from mmyolonas.runtime.flavour_outputs import standard_outputs

@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from http.client import HTTPException, IncompleteRead, InvalidURL
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional
+from typing import Dict, Iterator, Optional
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
@@ -209,9 +209,9 @@ def unpack(archive: PathLike, folder: PathLike) -> int:
                 members = _members(source, folder, archive)
                 for target, item in track(list(members.items()), f'unpacking {archive.name}'):
                     if not _is_there(target, item):
-                        with atomic_path(target) as temporary, source.open(item) as stream:
-                            with open(temporary, 'wb') as file:
-                                shutil.copyfileobj(stream, file, _PIECE)
+                        with (atomic_path(target) as temporary, source.open(item) as stream,
+                              open(temporary, 'wb') as file):
+                            shutil.copyfileobj(stream, file, _PIECE)
         except UserError:
             raise
         except _ZIP_ERRORS as error:
@@ -275,9 +275,8 @@ def _members(source: zipfile.ZipFile, folder: Path, archive: Path
 
 def _check_places(members: Dict[Path, zipfile.ZipInfo], folder: Path, archive: Path) -> None:
     """Raise if a file would stand where a folder has to be, or the other way."""
-    files: List[str] = [str(target).lower() for target in members]
-    known = set(files)
-    for target, text in zip(members, files):
+    known = {str(target).lower() for target in members}
+    for target in members:
         above = [str(parent).lower() for parent in target.parents]
         if known.intersection(above):
             raise UserError(f'{archive} holds {members[target].filename!r} and a file that has the '

@@ -9,10 +9,10 @@ _TURNING = frozenset('\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069')
 
 
 def printable(text: Any) -> str:
-    """Return text without what steers a terminal or breaks a line, a table or a font.
+    r"""Return text without what steers a terminal or breaks a line, a table or a font.
 
     Control characters, line breaks and halves of characters become escapes such as
-    ``\\x1b``; everything else, also of other alphabets, stays.
+    ``\x1b``; everything else, also of other alphabets, stays.
     """
     text = str(text)
     if text.isprintable() and _TURNING.isdisjoint(text):

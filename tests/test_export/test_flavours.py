@@ -6,6 +6,7 @@ RKNN's model zoo (PP-YOLOE). What they find is compared with PyTorch's own decod
 """
 import ast
 import json
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -185,16 +186,16 @@ def test_deepstream_reads_its_flavour(zoo, tmp_path):
     """One output of six columns; boxes clipped to the net; thinner than a pixel is dropped."""
     image, config = pixels(1, 96, 128), {}
     path = tmp_path / 'end2end.onnx'
-    path.write_bytes(open(zoo.file('detection', 'deepstream'), 'rb').read())
+    path.write_bytes(Path(zoo.file('detection', 'deepstream')).read_bytes())
     files = write_deepstream_files(str(path), get_metadata(str(path)))
     assert [name.rsplit('/', 1)[1] for name in files] == [
         'config_infer_primary_yolonas.txt', 'labels.txt']
-    for line in open(files[0]).read().splitlines():
+    for line in Path(files[0]).read_text().splitlines():
         if '=' in line:
             key, _, value = line.partition('=')
             config[key] = value
     assert (tmp_path / config['onnx-file']).is_file()
-    assert open(tmp_path / config['labelfile-path']).read().split() == ['ape', 'bee', 'cat']
+    assert (tmp_path / config['labelfile-path']).read_text().split() == ['ape', 'bee', 'cat']
     assert config['parse-bbox-func-name'] == 'NvDsInferParseYolo'
     assert config['cluster-mode'] == '2' and config['num-detected-classes'] == '3'
     assert config['symmetric-padding'] == '1' and config['model-color-format'] == '0'

@@ -383,7 +383,7 @@ class TestArchives:
 
     @pytest.mark.parametrize('names', [('a', 'a/b'), ('a/b', 'a')])
     def test_file_in_place_of_a_folder(self, tmp_path, names):
-        write_zip(tmp_path / 'a.zip', {name: 'x' for name in names})
+        write_zip(tmp_path / 'a.zip', dict.fromkeys(names, 'x'))
         assert 'the name of its folder' in self.message(tmp_path)
 
     def test_something_in_the_way(self, tmp_path):

@@ -56,7 +56,7 @@ class CentresAndSizes(nn.Module):
         """Return ``output0`` (B, 4 + C, L), of poses (B, 5 + 3 * K, L)."""
         first, second = candidates.boxes.split(2, dim=2)
         parts = [(first + second) / 2, second - first, candidates.scores]
-        if candidates.keypoints is not None:
+        if candidates.keypoints is not None and candidates.keypoint_scores is not None:
             points = torch.cat(
                 [candidates.keypoints, candidates.keypoint_scores.unsqueeze(3)], dim=3)
             parts.append(points.flatten(2))
