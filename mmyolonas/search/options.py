@@ -8,12 +8,12 @@ from mmyolonas.utils import arguments
 
 def add_project(parser: argparse.ArgumentParser) -> None:
     """Add what a search is about."""
-    from mmengine.config import DictAction
+    from mmyolonas.utils.cli import ConfigOptions
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/search'),
                         help='folder of the search (default: work_dirs/search)')
     group = parser.add_argument_group('what the search is about (first call; kept in the folder)')
     group.add_argument('--recipe', metavar='CONFIG', help='config of the short trainings')
-    group.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+    group.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
                        help='settings of the recipe to override')
     group.add_argument('--input-sizes', nargs='+', type=arguments.side, metavar='PIXELS',
                        help='sides of the network input that may be chosen (default: 320 416 '
@@ -21,7 +21,7 @@ def add_project(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--max-size', type=arguments.positive,
                        help='FLOPs up to which architectures are '
                        'trained, in multiples of published S (poses: N) (default: 3)')
-    group.add_argument('--fix', nargs='+', action=DictAction, metavar='GENE=VALUE',
+    group.add_argument('--fix', nargs='+', action=ConfigOptions, metavar='GENE=VALUE',
                        help="leave only these values of a choice (names: tools/search.py space; "
                        "'*.attention=False' for all alike)")
     group.add_argument('--max-arch', metavar='NAME', help='leave out widths and depths beyond '

@@ -51,11 +51,11 @@ def run_main(main: Callable[[], Optional[int]]) -> None:
     except Exception as error:
         known = explain(error)
         if known is not None:
-            print(f'error: {known}', file=sys.stderr)
+            print(f'error: {visible(known)}', file=sys.stderr)
             sys.exit(1)
         text = ' '.join(str(error).split())[:300]
         log = _keep_traceback(error)
-        print(f'error: unexpected {type(error).__name__}{": " * bool(text)}{text}. '
+        print(f'error: unexpected {type(error).__name__}{": " * bool(text)}{visible(text)}. '
               + (f'The details are in {log}; please report them.' if log else
                  f'The details could not be written to {_LOG}.'), file=sys.stderr)
         sys.exit(UNEXPECTED)
@@ -104,6 +104,25 @@ def _sentence(error: BaseException) -> str:
     return message
 
 
+def visible(text: str) -> str:
+    """Return text whose control characters (but line feeds) can be seen."""
+    return ''.join(c if c.isprintable() or c == '\n' else c.encode(
+        'unicode_escape', 'backslashreplace').decode() for c in text)
+
+
+class ConfigOptions(DictAction):
+    """``KEY=VALUE ...``; mmengine's own fails in a traceback at anything else."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        for item in values:
+            if not item.partition('=')[0].strip() or '=' not in item:
+                parser.error(f'argument {option_string}: takes KEY=VALUE, got {item!r}')
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except Exception as error:
+            parser.error(f'argument {option_string}: {" ".join(values)!r} cannot be read: {error}')
+
+
 def new_parser(description: str, epilog: Optional[str] = None) -> argparse.ArgumentParser:
     """Return a parser whose ``--help`` keeps the layout of its description."""
     return argparse.ArgumentParser(
@@ -119,7 +138,7 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
 
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--cfg-options`` alone."""
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help=CFG_OPTIONS_HELP)
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, help=CFG_OPTIONS_HELP)
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:

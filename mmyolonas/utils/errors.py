@@ -8,5 +8,9 @@ class UserError(RuntimeError):
     """
 
 
+class ShapeError(UserError, ValueError):
+    """An image has a size that a network cannot take."""
+
+
 class FullDiskError(UserError):
     """There is no room left, so what would come next cannot work either."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from mmyolonas.models.layers import QARepVGGBlock, SPPBottleneck, YOLONASCSPLayer, fuse_blocks
 from mmyolonas.models.utils import OptConfig, pick_arch
 from mmyolonas.registry import MODELS
+from mmyolonas.utils.errors import ShapeError
 
 
 def _stages(*rows: tuple) -> Tuple[dict, ...]:
@@ -137,7 +138,7 @@ class YOLONASBackbone(BaseModule):
         """
         height, width = x.shape[-2:]
         if not torch.jit.is_tracing() and (height % 32 or width % 32):
-            raise ValueError(
+            raise ShapeError(
                 f'YOLO-NAS needs an image whose height and width are multiples of 32, got '
                 f'{height}x{width}; pad it in the pipeline or set pad_size_divisor=32 '
                 'in the data_preprocessor.')
