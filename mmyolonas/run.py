@@ -10,7 +10,14 @@ must know the package before it parses the config). SCRIPT is a file, or
     python -m mmyolonas.run mmdet::tools/test.py CONFIG CHECKPOINT
     torchrun --nproc_per_node 8 -m mmyolonas.run mmdet::tools/train.py \\
         CONFIG --launcher pytorch
+
+SCRIPT may also be a command that an installed package brings, such as ``sahi``, which then
+knows the model type ``mmyolonas``::
+
+    python -m mmyolonas.run sahi predict --model_type mmyolonas \\
+        --model_path end2end.onnx --source images/ --slice_height 320 --slice_width 320
 """
+import importlib.metadata
 import importlib.util
 import os
 import runpy
@@ -42,11 +49,27 @@ def find_script(script: str) -> Path:
     return path
 
 
+def find_command(name: str) -> importlib.metadata.EntryPoint | None:
+    """The command of an installed package, unless ``name`` is a file.
+
+    Args:
+        name: Name of a console script.
+    """
+    if '::' in name or Path(name).is_file():
+        return None
+    found = importlib.metadata.entry_points(group='console_scripts', name=name)
+    return next(iter(found), None)
+
+
 def main(argv: list[str]) -> None:
     """Run ``argv[0]`` with the arguments that follow it."""
     if not argv or argv[0] in ('-h', '--help'):
         print(__doc__)
         return
+    command = find_command(argv[0])
+    if command is not None:
+        sys.argv = list(argv)
+        sys.exit(command.load()())
     try:
         path = find_script(argv[0])
     except FileNotFoundError as error:

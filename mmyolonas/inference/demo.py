@@ -4,17 +4,19 @@ import itertools
 import os
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Iterable, Iterator, List
+from typing import Callable, Iterable, Iterator, List, Optional
 
 import cv2
 
 from mmyolonas.inference.inference import InferenceOptions, Predictor
+from mmyolonas.inference.tracking import TRACKERS, Tracker
 from mmyolonas.inference.writers import JsonLinesWriter, VideoWriter
 from mmyolonas.utils import arguments
 from mmyolonas.utils.cli import add_config_options, new_parser
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import write_image
 from mmyolonas.utils.images import Frame, VideoSource, find_images, iter_images
+from mmyolonas.utils.optional import require
 from mmyolonas.utils.outputs import check_distinct, check_file, check_folder
 from mmyolonas.utils.progress import track
 
@@ -81,7 +83,7 @@ def batches(frames: Iterable[Frame], size: int) -> Iterator[List[Frame]]:
         yield batch
 
 
-def _predict(predictor: Predictor, frames: Iterable[Frame], size: int):
+def _predict(predictor: Callable, frames: Iterable[Frame], size: int):
     """Yield each frame with its prediction."""
     for batch in batches(frames, size):
         yield from zip(batch, predictor([frame.image for frame in batch]))
@@ -167,6 +169,13 @@ def video_main(pose: bool = False) -> int:
                         help='take every n-th frame (default: 1)')
     parser.add_argument('--max-frames', type=arguments.positive_int,
                         help='stop after so many frames')
+    parser.add_argument('--track', nargs='?', const='bytetrack', choices=sorted(TRACKERS),
+                        help='follow objects through the video (packages trackers and '
+                        'supervision); default: bytetrack')
+    if not pose:
+        parser.add_argument('--slice', type=arguments.positive_int, metavar='PIXELS',
+                            help='look at overlapping parts of so many pixels, for small objects '
+                            'in large frames (package sahi)')
     args = parser.parse_args()
     out = Path(args.out or _default_video(args.source))
     json_path = Path(args.json) if args.json else out.with_suffix('.jsonl')
@@ -176,7 +185,11 @@ def video_main(pose: bool = False) -> int:
     if not args.no_video:
         check_file(out)
     source = VideoSource(args.source, args.stride, args.max_frames)
+    for package in ['trackers'] * bool(args.track) + ['sahi'] * bool(getattr(args, 'slice', None)):
+        _check_package(package)
+    tracker = Tracker(args.track, source.fps / source.stride) if args.track else None
     predictor = _predictor(args)
+    predict = _sliced(predictor, args) if getattr(args, 'slice', None) else predictor
     count = found = 0
     try:
         with ExitStack() as stack:
@@ -184,13 +197,15 @@ def video_main(pose: bool = False) -> int:
             video = None
             if not args.no_video:
                 video = stack.enter_context(VideoWriter(out, source.fps / source.stride))
-            pairs = _predict(predictor, source, args.batch_size)
+            pairs = _predict(predict, source, args.batch_size)
             for frame, prediction in track(pairs, 'frames', len(source) or None):
+                if tracker is not None:
+                    prediction = tracker.update(prediction, frame.image)
                 lines.write(_record(frame, prediction, predictor))
                 count, found = count + 1, found + len(prediction)
                 if video is None and not args.show:
                     continue
-                drawn = predictor.draw(frame.image, prediction, getattr(args, 'keypoint_thr', 0.3))
+                drawn = _drawn(frame.image, prediction, predictor, tracker, args)
                 if video is not None:
                     video.write(drawn)
                 if args.show and not _show(drawn):
@@ -200,6 +215,28 @@ def video_main(pose: bool = False) -> int:
     print(f'{count} frames, {found} {"poses" if pose else "objects"}: '
           f'{json_path}' + ('' if args.no_video else f', {out}'))
     return 0
+
+
+def _check_package(name: str) -> None:
+    """Raise a UserError if an optional package is missing."""
+    try:
+        require(name, dict(trackers='--track', sahi='--slice')[name])
+    except ImportError as error:
+        raise UserError(str(error)) from error
+
+
+def _sliced(predictor: Predictor, args: argparse.Namespace) -> Callable:
+    """Return the predictor in parts of the image."""
+    from mmyolonas.inference.sahi_model import Slicer
+    return Slicer(predictor, args.slice, batch_size=args.batch_size)
+
+
+def _drawn(image, prediction, predictor: Predictor, tracker: Optional[Tracker],
+           args: argparse.Namespace):
+    """Return the frame with its detections; of tracks with their numbers and ways."""
+    if tracker is None or predictor.is_pose:
+        image = predictor.draw(image, prediction, getattr(args, 'keypoint_thr', 0.3))
+    return image if tracker is None else tracker.draw(image, prediction, predictor.classes)
 
 
 def _default_video(source: str) -> Path:

@@ -15,12 +15,14 @@ class Prediction:
         labels: (N,) int64, class numbers.
         keypoints: (N, K, 2) float32 in pixels, for pose models.
         keypoint_scores: (N, K) float32 within [0, 1], for pose models.
+        track_ids: (N,) int64, numbers that follow an object through a video; -1 for none.
     """
     boxes: np.ndarray
     scores: np.ndarray
     labels: np.ndarray
     keypoints: Optional[np.ndarray] = None
     keypoint_scores: Optional[np.ndarray] = None
+    track_ids: Optional[np.ndarray] = None
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -35,7 +37,8 @@ class Prediction:
             Prediction: Those detections, in the order of ``keep``.
         """
         return Prediction(*(None if value is None else value[keep] for value in (
-            self.boxes, self.scores, self.labels, self.keypoints, self.keypoint_scores)))
+            self.boxes, self.scores, self.labels, self.keypoints, self.keypoint_scores,
+            self.track_ids)))
 
     def of_classes(self, labels: Optional[Sequence[int]]) -> 'Prediction':
         """Return the detections of some classes; None for all.
@@ -55,8 +58,8 @@ class Prediction:
             classes (Sequence[str]): Class names.
 
         Returns:
-            list[dict]: ``label``, ``class``, ``score``, ``box`` and key points if there are
-            any; boxes and points in pixels of the image.
+            list[dict]: ``label``, ``class``, ``score``, ``box``, ``track`` and key points if
+            there are any; boxes and points in pixels of the image.
         """
         records = []
         for index in range(len(self)):
@@ -66,9 +69,27 @@ class Prediction:
                 record['class'] = classes[label]
             record['score'] = round(float(self.scores[index]), 5)
             record['box'] = [round(float(value), 2) for value in self.boxes[index]]
+            if self.track_ids is not None and self.track_ids[index] >= 0:
+                record['track'] = int(self.track_ids[index])
             if self.keypoints is not None:
                 record['keypoints'] = [
                     [round(float(x), 2), round(float(y), 2), round(float(score), 4)]
                     for (x, y), score in zip(self.keypoints[index], self.keypoint_scores[index])]
             records.append(record)
         return records
+
+    def to_supervision(self, classes: Sequence[str] = ()) -> Any:
+        """Return ``supervision.Detections``.
+
+        Args:
+            classes (Sequence[str]): Class names.
+
+        Returns:
+            supervision.Detections: See :func:`mmyolonas.runtime.supervision_io.as_detections`.
+
+        Raises:
+            ImportError: supervision is not installed.
+        """
+        from mmyolonas.runtime.supervision_io import as_detections
+        return as_detections(self.boxes, self.scores, self.labels, classes, self.keypoints,
+                             self.keypoint_scores, self.track_ids)

@@ -1,7 +1,7 @@
 """Detection and pose from exported files: numpy in, numpy out, no torch."""
 import os
 from dataclasses import dataclass, field, replace
-from typing import Dict, Iterable, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -76,6 +76,19 @@ class RuntimeResult:
         """
         from mmyolonas.runtime.drawing import draw_result
         return draw_result(read_image(image), self, keypoint_threshold)
+
+    def to_supervision(self) -> Any:
+        """Return ``supervision.Detections``, for its annotators, zones, sinks and trackers.
+
+        Returns:
+            supervision.Detections: See :func:`mmyolonas.runtime.supervision_io.as_detections`.
+
+        Raises:
+            ImportError: supervision is not installed.
+        """
+        from mmyolonas.runtime.supervision_io import as_detections
+        return as_detections(self.boxes, self.scores, self.labels, self.class_names,
+                             self.keypoints, self.keypoint_scores)
 
 
 class Runtime:
