@@ -2,7 +2,7 @@
 
 gather   downloads the wheels of benchmarks/gpu_wheels.txt for Python 3.12 on x86-64 Linux into a
          folder and says what they weigh; xtcocotools, which has no such wheel, is built (needs
-         Python 3.12, cython, numpy and a compiler). --set adds lists: tensorrt-rtx, onnxruntime-gpu.
+         Python 3.12, cython, numpy, a compiler). --set adds lists: tensorrt-rtx, onnxruntime-gpu.
          Wheels larger than --part MiB are cut into parts, each in a folder of its own, for a
          machine that takes only so much at a time.
 install  joins the parts that lie in the given folders and installs everything into --target,
