@@ -7,14 +7,9 @@ done. :func:`repairs` lists what happened, ``python -m mmyolonas.doctor``
 prints it.
 """
 # Importing these modules registers their repairs, in the order of the imports.
-<<<<<<< HEAD
 from mmyolonas.compat import noise, mmcv_ops, host_packages  # isort: skip
-from mmyolonas.compat import mmpose_drawing, config_paths  # isort: skip
+from mmyolonas.compat import mmpose_drawing, config_paths, clients  # isort: skip
 from mmyolonas.compat import torch_apis, config_text  # isort: skip
-=======
-from mmyolonas.compat import mmcv_ops, host_packages, mmpose_drawing  # isort: skip
-from mmyolonas.compat import config_paths, torch_apis, config_text, clients  # isort: skip
->>>>>>> clients
 from mmyolonas.compat.core import Repair, has_module, repairs, setup
 from mmyolonas.compat.mmcv_ops import COMPILED_MMCV, OpNotAvailableError
 from mmyolonas.compat.torch_apis import export_with_torchscript

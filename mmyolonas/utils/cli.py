@@ -114,6 +114,7 @@ class ConfigOptions(DictAction):
     """``KEY=VALUE ...``; mmengine's own fails in a traceback at anything else."""
 
     def __call__(self, parser, namespace, values, option_string=None) -> None:
+        """Check the form of each pair, then read them as mmengine does."""
         for item in values:
             if not item.partition('=')[0].strip() or '=' not in item:
                 parser.error(f'argument {option_string}: takes KEY=VALUE, got {item!r}')

@@ -7,7 +7,7 @@ from mmengine.structures import InstanceData
 from torchvision.ops import box_iou
 
 from mmyolonas.models.losses.functional import distribution_focal_loss, varifocal_loss
-from mmyolonas.models.task_modules import BatchTaskAlignedAssigner
+from mmyolonas.models.task_modules import BatchTaskAlignedAssigner, pad_pose_targets
 from mmyolonas.models.utils import (
     PaddedTargets,
     boxes_to_distances,
@@ -218,3 +218,24 @@ class TestAssigner:
         result = BatchTaskAlignedAssigner().assign(
             torch.rand(1, 64, 3), torch.rand(1, 64, 4), self.priors, targets)
         assert not result.pos_mask.any()
+
+
+def test_no_wait_for_a_device():
+    """Meta tensors have no values: whatever would have to look at them raises."""
+    def instances(*counts, **fields):
+        return [InstanceData(bboxes=torch.zeros(n, 4, device='meta'),
+                             labels=torch.zeros(n, dtype=torch.long, device='meta'),
+                             **{name: torch.zeros(n, *shape, device='meta')
+                                for name, shape in fields.items()}) for n in counts]
+
+    targets = pad_targets(instances(3, 0, 2), torch.device('meta'))
+    assert targets.bboxes.shape == (3, 3, 4) and targets.labels.device.type == 'meta'
+    poses = pad_pose_targets(instances(1, 4, keypoints=(17, 2), keypoints_visible=(17, )), 17,
+                             torch.device('meta'))
+    assert poses.keypoints.shape == (2, 4, 17, 2) and poses.mask.device.type == 'meta'
+    maps = [torch.zeros(2, 5, side, side, device='meta', requires_grad=True) for side in (4, 2)]
+    index = tuple(torch.zeros(7, dtype=torch.long, device='meta') for _ in range(2))
+    values = gather_levels(maps, index)
+    assert values.shape == (7, 5)
+    values.sum().backward()
+    assert all(x.grad.shape == x.shape for x in maps)

@@ -6,7 +6,7 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmyolonas.models.utils import PaddedTargets, pad_sequences
+from mmyolonas.models.utils import PaddedTargets, pad_sequences, padding_mask
 
 
 @dataclass
@@ -59,13 +59,11 @@ def pad_pose_targets(batch_gt_instances: Sequence[InstanceData], num_keypoints: 
         crowd = gt.get('crowds')
         crowds.append(torch.zeros(number, dtype=torch.bool, device=device)
                       if crowd is None else crowd.bool().view(-1))
-    counts = torch.tensor([len(box) for box in boxes])
-    largest = int(counts.max()) if len(counts) else 0
-    mask = (torch.arange(largest) < counts[:, None]).to(device)
+    mask = padding_mask(boxes)
     return PoseTargets(
-        labels=torch.zeros_like(mask, dtype=torch.long),
+        labels=torch.zeros(mask.shape, dtype=torch.long, device=device),
         bboxes=pad_sequences(boxes, mask),
-        mask=mask,
+        mask=mask.to(device),
         keypoints=pad_sequences(keypoints, mask),
         visible=pad_sequences(visible, mask),
         crowds=pad_sequences(crowds, mask))

@@ -1,20 +1,20 @@
 from .boxes import (
-                    boxes_to_distances,
-                    distances_to_boxes,
-                    grid_priors,
-                    integral,
-                    pairwise_iou,
-                    points_in_boxes,
+    boxes_to_distances,
+    distances_to_boxes,
+    grid_priors,
+    integral,
+    pairwise_iou,
+    points_in_boxes,
 )
 from .fusion import fold_norm
 from .keypoints import decode_keypoints, keypoint_errors, oks
 from .levels import flatten_levels, gather_levels, select_candidates
 from .misc import OptConfig, pick_arch
-from .targets import PaddedTargets, pad_sequences, pad_targets, pad_weights
+from .targets import PaddedTargets, pad_sequences, pad_targets, pad_weights, padding_mask
 
 __all__ = [
-    'OptConfig', 'PaddedTargets', 'boxes_to_distances', 'decode_keypoints', 'distances_to_boxes',
-    'flatten_levels', 'fold_norm', 'gather_levels', 'grid_priors', 'integral', 'keypoint_errors',
-    'oks', 'pad_sequences', 'pad_targets', 'pad_weights', 'pairwise_iou', 'pick_arch',
-    'points_in_boxes', 'select_candidates'
+    'OptConfig', 'PaddedTargets', 'boxes_to_distances', 'decode_keypoints',
+    'distances_to_boxes', 'flatten_levels', 'fold_norm', 'gather_levels', 'grid_priors',
+    'integral', 'keypoint_errors', 'oks', 'pad_sequences', 'pad_targets', 'pad_weights',
+    'padding_mask', 'pairwise_iou', 'pick_arch', 'points_in_boxes', 'select_candidates'
 ]

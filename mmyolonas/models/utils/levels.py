@@ -28,14 +28,14 @@ def gather_levels(maps: Sequence[Tensor], index: Tuple[Tensor, Tensor]) -> Tenso
         Tensor: Values of shape (N, C), in the order of ``index``.
     """
     image, prior = index
-    values = maps[0].new_empty((len(image), maps[0].shape[1]))
-    start = 0
+    values, start = maps[0].new_empty(()), 0
     for x in maps:
-        num_priors = x.shape[2] * x.shape[3]
-        here = ((prior >= start) & (prior < start + num_priors)).nonzero().squeeze(1)
-        picked = x.flatten(2).transpose(1, 2)[image[here], prior[here] - start]
-        values = values.index_copy(0, here, picked)
-        start += num_priors
+        # of every entry, and kept where it is of this level: choosing the entries first
+        # would let a GPU be waited for once a level
+        last = x.shape[2] * x.shape[3] - 1
+        picked = x.flatten(2).transpose(1, 2)[image, (prior - start).clamp(0, last)]
+        values = picked if start == 0 else torch.where((prior >= start)[:, None], picked, values)
+        start += last + 1
     return values
 
 

@@ -25,15 +25,25 @@ def pad_sequences(sequences: Sequence[Tensor], mask: Tensor) -> Tensor:
 
     Args:
         sequences (Sequence[Tensor]): B tensors of shape (n_i, ...).
-        mask (Tensor): Boolean of shape (B, M) whose rows begin with n_i True.
+        mask (Tensor): Boolean of shape (B, M) whose rows begin with n_i True. On
+            the CPU, wherever the tensors are: a GPU would be waited for until it
+            had counted them.
 
     Returns:
         Tensor: Shape (B, M, ...).
     """
     values = torch.cat(list(sequences))
     padded = values.new_zeros((*mask.shape, *values.shape[1:]))
-    padded[mask] = values
+    index = mask.nonzero(as_tuple=True)
+    padded[tuple(places.to(values.device, non_blocking=True) for places in index)] = values
     return padded
+
+
+def padding_mask(sequences: Sequence[Tensor]) -> Tensor:
+    """Return the mask of :func:`pad_sequences`, on the CPU."""
+    counts = torch.tensor([len(sequence) for sequence in sequences], dtype=torch.long)
+    largest = int(counts.max()) if len(counts) else 0
+    return torch.arange(largest) < counts[:, None]
 
 
 def pad_targets(batch_gt_instances: Sequence, device: torch.device) -> PaddedTargets:
@@ -47,15 +57,12 @@ def pad_targets(batch_gt_instances: Sequence, device: torch.device) -> PaddedTar
     Returns:
         PaddedTargets: The padded ground truth; boxes are float32.
     """
-    counts = torch.tensor([len(gt.labels) for gt in batch_gt_instances])
-    largest = int(counts.max()) if len(counts) else 0
-    mask = (torch.arange(largest) < counts[:, None]).to(device)
+    labels = [gt.labels.long() for gt in batch_gt_instances]
+    mask = padding_mask(labels)
     boxes = [getattr(gt.bboxes, 'tensor', gt.bboxes).float().view(-1, 4)
              for gt in batch_gt_instances]
-    return PaddedTargets(
-        labels=pad_sequences([gt.labels.long() for gt in batch_gt_instances], mask),
-        bboxes=pad_sequences(boxes, mask),
-        mask=mask)
+    return PaddedTargets(labels=pad_sequences(labels, mask), bboxes=pad_sequences(boxes, mask),
+                         mask=mask.to(device))
 
 
 def pad_weights(batch_gt_instances: Sequence, mask: Tensor) -> Tensor:
@@ -71,4 +78,4 @@ def pad_weights(batch_gt_instances: Sequence, mask: Tensor) -> Tensor:
     """
     weights = [gt.get('weights', torch.ones(len(gt.labels))).float().to(mask.device)
                for gt in batch_gt_instances]
-    return pad_sequences(weights, mask)
+    return pad_sequences(weights, padding_mask(weights))
