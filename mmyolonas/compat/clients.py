@@ -1,10 +1,8 @@
 """Makes other packages know what mmyolonas has for them, when they are imported."""
 import importlib
-import sys
 from types import ModuleType
 
-from mmyolonas.compat.core import has_module, offer, repair
-from mmyolonas.compat.mmpose_drawing import _PatchingFinder
+from mmyolonas.compat.core import after_import, has_module, offer, repair
 
 _TYPE, _CLASS = 'mmyolonas', 'MMYOLONASDetectionModel'
 
@@ -18,10 +16,7 @@ def _register_sahi_model() -> str | None:
     if not has_module('sahi'):
         return None
     offer(f'sahi.models.{_TYPE}', _fill)
-    if 'sahi.auto_model' in sys.modules:
-        _add(sys.modules['sahi.auto_model'])
-    else:
-        sys.meta_path.insert(0, _PatchingFinder('sahi.auto_model', _add))
+    after_import('sahi.auto_model', _add)
     return 'it knows the types of its own table only'
 
 
