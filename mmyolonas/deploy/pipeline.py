@@ -7,6 +7,7 @@ from mmyolonas.export.config_metadata import metadata_from_config, test_pipeline
 from mmyolonas.export.metadata import ModelMetadata
 from mmyolonas.utils.checkpoint_match import state_of
 from mmyolonas.utils.checkpoints import check_checkpoint
+from mmyolonas.utils.configs import config_errors
 
 OURS = 'mmyolonas'
 
@@ -53,7 +54,8 @@ def load_model(model_cfg: Any, checkpoint: Optional[str]) -> Any:
     cfg = model_cfg.model.copy()
     if model_cfg.get('data_preprocessor') and 'data_preprocessor' not in cfg:
         cfg.data_preprocessor = model_cfg.data_preprocessor
-    model = revert_sync_batchnorm(MODELS.build(cfg))
+    with config_errors():
+        model = revert_sync_batchnorm(MODELS.build(cfg))
     if checkpoint:
         try:
             content = CheckpointLoader.load_checkpoint(checkpoint, 'cpu', logger='silent')

@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Optional, Sequence
 
 from mmyolonas.export.precision import convert_fp16, count_quantizers, float_nodes
 from mmyolonas.runtime.tensorrt_api import TensorRTApi
+from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import write_bytes, write_json
 from mmyolonas.utils.optional import require
 
@@ -146,7 +147,7 @@ def _build(model: Any, options: EngineOptions, api: TensorRTApi) -> tuple:
     trt = api.trt
     needs_plugin = any(node.op_type == 'EfficientNMS_TRT' for node in model.graph.node)
     if needs_plugin and (api.flavour == 'tensorrt_rtx' or not api.load_plugins()):
-        raise RuntimeError(
+        raise UserError(
             f'{api.flavour} {api.version} has no EfficientNMS plugin; export with '
             'nms="none" (or "onnx" for tensorrt).')
     builder = trt.Builder(api.logger)
@@ -154,7 +155,7 @@ def _build(model: Any, options: EngineOptions, api: TensorRTApi) -> tuple:
     parser = trt.OnnxParser(network, api.logger)
     if not parser.parse(model.SerializeToString()):
         errors = [parser.get_error(i).desc() for i in range(min(parser.num_errors, 3))]
-        raise RuntimeError(
+        raise UserError(
             f'{api.flavour} {api.version} cannot read the ONNX file: {"; ".join(errors)}')
     config = builder.create_builder_config()
     api.limit_workspace(config, options.workspace)
@@ -166,7 +167,7 @@ def _build(model: Any, options: EngineOptions, api: TensorRTApi) -> tuple:
     _add_profile(builder, network, config, options)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise RuntimeError(f'{api.flavour} {api.version} cannot build an engine: '
+        raise UserError(f'{api.flavour} {api.version} cannot build an engine: '
                            f'{_explain(model, api)}')
     return bytes(plan), network.num_layers
 

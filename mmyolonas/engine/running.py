@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmyolonas.utils.checkpoints import last_checkpoint
+from mmyolonas.utils.configs import config_errors
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.locks import only_writer
 from mmyolonas.utils.outputs import check_folder
@@ -153,7 +154,8 @@ def build_runner(cfg: Config) -> Runner:
     from mmengine.registry import RUNNERS
 
     from mmyolonas.engine.hooks.resume_hook import ResumeHook
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    with config_errors():
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     if cfg.get('resume'):
         runner.register_hook(ResumeHook())
     return runner

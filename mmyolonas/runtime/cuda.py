@@ -11,6 +11,8 @@ from typing import Any, List, Optional, Tuple
 
 import numpy as np
 
+from mmyolonas.utils.errors import UserError
+
 HOST_TO_DEVICE, DEVICE_TO_HOST = 1, 2
 NAMES = ('libcudart.so', 'libcudart.so.13', 'libcudart.so.12', 'libcudart.so.11.0',
          'cudart64_13.dll', 'cudart64_12.dll', 'cudart64_110.dll')
@@ -41,11 +43,11 @@ class Cuda:
         count = ctypes.c_int(0)
         status = self._library.cudaGetDeviceCount(ctypes.byref(count))
         if status or not count.value:
-            raise RuntimeError(
+            raise UserError(
                 'running a TensorRT engine needs an NVIDIA GPU with its driver, and none was '
                 'found; run the ONNX file in onnxruntime or openvino instead.')
         if device >= count.value:
-            raise RuntimeError(f'there is no GPU {device}; this machine has {count.value}.')
+            raise UserError(f'there is no GPU {device}; this machine has {count.value}.')
         self._call('cudaSetDevice', ctypes.c_int(device))
         stream = ctypes.c_void_p()
         self._call('cudaStreamCreate', ctypes.byref(stream))
@@ -58,14 +60,14 @@ class Cuda:
                 return ctypes.CDLL(name)
             except OSError:
                 continue
-        raise RuntimeError(
+        raise UserError(
             'running a TensorRT engine needs the CUDA run-time library (libcudart), which was '
             'not found; pip install nvidia-cuda-runtime-cu12, or install CUDA.')
 
     def _call(self, function: str, *arguments: object) -> None:
         status = getattr(self._library, function)(*arguments)
         if status:
-            raise RuntimeError(f'{function} failed with CUDA error {status}.')
+            raise UserError(f'{function} failed with CUDA error {status}.')
 
     def allocate(self, size: int) -> int:
         """Return the address of ``size`` bytes (at least one) on the GPU."""

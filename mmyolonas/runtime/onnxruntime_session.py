@@ -5,6 +5,7 @@ import numpy as np
 
 from mmyolonas.runtime.base import Session, TensorInfo
 from mmyolonas.runtime.weights import check_onnx_weights
+from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.optional import require
 
 TYPES = {
@@ -51,7 +52,7 @@ class OnnxRuntimeSession(Session):
         providers: List[Union[str, tuple]] = ['CPUExecutionProvider']
         if device != 'cpu':
             if 'CUDAExecutionProvider' not in ort.get_available_providers():
-                raise RuntimeError(
+                raise UserError(
                     f'device {device!r} was asked for, but this onnxruntime has no CUDA '
                     'provider; pip install onnxruntime-gpu, or use device="cpu".')
             index = int(device.partition(':')[2] or 0)

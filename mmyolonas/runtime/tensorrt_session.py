@@ -7,6 +7,7 @@ import numpy as np
 from mmyolonas.runtime.base import Session, TensorInfo
 from mmyolonas.runtime.cuda import Cuda
 from mmyolonas.runtime.tensorrt_api import TensorRTApi
+from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import read_json
 from mmyolonas.utils.typed import check
 
@@ -46,7 +47,7 @@ class TensorRTSession(Session):
         self._runtime = trt.Runtime(self._api.logger)
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
-            raise RuntimeError(
+            raise UserError(
                 f'{backend} {self._api.version} cannot load {path}: {self._api.last_error()}. '
                 'An engine belongs to the version and the GPU it was built with; build it '
                 'again from the ONNX file.')
@@ -94,14 +95,14 @@ class TensorRTSession(Session):
         for info in self.outputs:
             shape = tuple(context.get_tensor_shape(info.name))
             if any(side < 0 for side in shape):
-                raise RuntimeError(
+                raise UserError(
                     f'the size of output {info.name!r} depends on the data; export the model '
                     'with padded detections (nms="onnx" of this package pads).')
             results[info.name] = np.empty(shape, info.dtype)
             address = self._buffer(info.name, results[info.name].nbytes)
             context.set_tensor_address(info.name, address)
         if not context.execute_async_v3(cuda.stream):
-            raise RuntimeError(f'the engine failed to run: {self._api.last_error()}')
+            raise UserError(f'the engine failed to run: {self._api.last_error()}')
         for name, array in results.items():
             cuda.download(array, self._buffers[name][0])
         cuda.synchronize()

@@ -9,6 +9,7 @@ from torch.utils.data import Dataset
 
 from mmyolonas.utils.checkpoint_match import check_match, match_state, meta_of, state_of
 from mmyolonas.utils.checkpoints import read_checkpoint
+from mmyolonas.utils.configs import config_errors
 from mmyolonas.utils.errors import UserError
 
 
@@ -21,12 +22,13 @@ def build_model(cfg: Config) -> nn.Module:
     """Build the model of a config; pre-trained parts (``init_cfg``) are not loaded.
 
     Raises:
-        UserError: The config has no model.
+        UserError: The config has no model, or one that cannot be built.
     """
     if 'model' not in cfg:
         raise UserError('the config has no model.')
     set_scope(cfg)
-    return MODELS.build(cfg.model)
+    with config_errors():
+        return MODELS.build(cfg.model)
 
 
 def load_model(cfg: Config, path: str) -> Tuple[nn.Module, dict]:
@@ -76,7 +78,8 @@ def build_dataset(cfg: Config, loader: str = 'train_dataloader') -> Dataset:
     if not cfg.get(loader):
         raise UserError(f'the config has no {loader}.')
     set_scope(cfg)
-    dataset = DATASETS.build(cfg[loader].dataset)
+    with config_errors():
+        dataset = DATASETS.build(cfg[loader].dataset)
     if hasattr(dataset, 'full_init'):
         dataset.full_init()
     return dataset

@@ -2,6 +2,7 @@
 import argparse
 import logging
 import os
+import re
 import sys
 import tempfile
 import time
@@ -12,7 +13,7 @@ from typing import Callable, Optional
 from mmengine.config import DictAction
 
 from mmyolonas.utils.child import end_with_parent
-from mmyolonas.utils.errors import UserError
+from mmyolonas.utils.errors import ConfigError, UserError
 from mmyolonas.utils.files import is_full_disk
 
 CFG_OPTIONS_HELP = (
@@ -26,6 +27,8 @@ UNEXPECTED, INTERRUPTED = 3, 130
 #: Environment variable with the folder of the log of unexpected errors.
 LOG_FOLDER = 'MMYOLONAS_LOG_DIR'
 _LOG = 'mmyolonas_errors.log'
+#: What mmengine says of a name or a value in a config that does not exist or fit.
+_CONFIG = re.compile(r'is not in the \S+ registry|^["\']?class `\w+` in ')
 
 
 def run_main(main: Callable[[], Optional[int]]) -> None:
@@ -51,6 +54,8 @@ def run_main(main: Callable[[], Optional[int]]) -> None:
     except Exception as error:
         known = explain(error)
         if known is not None:
+            if isinstance(error, ConfigError):
+                known += f' The details are in {_keep_traceback(error)}.'
             print(f'error: {visible(known)}', file=sys.stderr)
             sys.exit(1)
         text = ' '.join(str(error).split())[:300]
@@ -74,6 +79,10 @@ def explain(error: BaseException) -> Optional[str]:
         return f'{error.filename}: {error.strerror}.'
     if isinstance(error, ImportError) and 'Install it with' in str(error):
         return str(error)
+    if isinstance(error, (KeyError, TypeError, ValueError, AttributeError)) and _CONFIG.search(
+            str(error)):
+        return (f'the config cannot be built: {" ".join(str(error).split())[:300]}. Check names '
+                'and values, custom_imports and default_scope.')
     if isinstance(error, MemoryError) or 'out of memory' in str(error) or (
             "can't allocate memory" in str(error)):
         return ('there is not enough memory for this: take smaller batches or images '

@@ -1,12 +1,14 @@
 """Configs by path or by the name of the package that ships them."""
 import difflib
 import os
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Optional
+from typing import Iterator, Optional
 
 from mmengine.config import Config
 
-from mmyolonas.utils.errors import UserError
+from mmyolonas.utils.data_error import DataError
+from mmyolonas.utils.errors import ConfigError, UserError
 
 
 def load_config(path: str, cfg_options: Optional[dict] = None) -> Config:
@@ -55,6 +57,26 @@ def _check_workers(loader: dict, name: str) -> None:
     if workers == 0:
         loader.pop('prefetch_factor', None)
         loader['persistent_workers'] = False
+
+
+@contextmanager
+def config_errors() -> Iterator[None]:
+    """Say in a sentence what cannot be built from a config.
+
+    Raises:
+        ConfigError: Something failed while it was built.
+    """
+    try:
+        yield
+    except (UserError, DataError, OSError, MemoryError):
+        raise
+    except (ArithmeticError, AssertionError, AttributeError, ImportError, LookupError,
+            RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, ImportError) and 'Install it with' in str(error):
+            raise
+        reason = ' '.join(str(error).split())[:300]
+        raise ConfigError(f'the config cannot be built: {type(error).__name__}: {reason}') \
+            from error
 
 
 def installed_config(name: str) -> Path:

@@ -12,5 +12,9 @@ class ShapeError(UserError, ValueError):
     """An image has a size that a network cannot take."""
 
 
+class ConfigError(UserError):
+    """A config asks for what cannot be built; the cause is the error of what was built."""
+
+
 class FullDiskError(UserError):
     """There is no room left, so what would come next cannot work either."""

@@ -97,9 +97,9 @@ def judge_tool(kind: str, tool: str, *arguments: Any) -> Tuple[int, str]:
         assert code in (0, 1, 2), f'{tool} {arguments}: exit code {code}: {text[-500:]}'
         assert 'Traceback' not in text, text[-2000:]
         if code:
-            line = text.strip().splitlines()[-1] if text.strip() else ''
-            assert 'error: ' in line, f'{tool} {arguments}: exit code {code}, said {text[-300:]!r}'
-            raise UserError(line)
+            said = text.rpartition('error: ')[2].strip()
+            assert 'error: ' in text and said, f'{tool} {arguments}: {code}, {text[-300:]!r}'
+            raise UserError(' '.join(said.split()))
         return code
 
     found = judge(kind, call)
