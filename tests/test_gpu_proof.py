@@ -12,6 +12,7 @@ from benchmarks import gpu_wheels
 from benchmarks.common import Worker
 from benchmarks.gpu.engine import Clock, Engine
 from benchmarks.gpu.items import Item, Settings, Skip
+from benchmarks.gpu.report import write_report
 from benchmarks.gpu.results import StageResults
 from benchmarks.gpu.stages import STAGES, Stage
 from benchmarks.gpu.verdict import verdict
@@ -100,6 +101,17 @@ def test_an_item_that_outlasts_its_time_is_stopped_and_not_begun_in_less(engine,
     assert [item.key for item in results.open(stage.items(None))] == ['a', 'hang']
     assert results.needs(Item('hang', 1.), 1.) > 3  # more than it had
     assert results.needs(Item('a', 7.), 1.) == 7
+
+
+def test_report_names_what_did_not_pass(tmp_path):
+    results = StageResults(tmp_path, 'sanity', False)
+    results.write(Item('a'), 'done', 1., {}, result=dict(passed=True, error=0.1))
+    results.write(Item('b'), 'done', 1., {}, result=dict(passed=False))
+    results.write(Item('c'), 'failed', 1., {}, reason='Traceback\nValueError: x|y')
+    assert write_report(tmp_path) == (
+        'sanity: 2 of 3 begun items done; NOT PASSED: b, c')
+    page = (tmp_path / 'report.md').read_text()
+    assert 'ValueError: x' in page and 'error 0.1' in page and 'rehearsal' not in page
 
 
 def test_two_runs_do_not_write_to_one_folder(engine, tmp_path):

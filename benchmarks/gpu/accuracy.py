@@ -4,14 +4,14 @@ Every item is complete in itself: what it starts from (a teacher, a float model)
 scratch folder or trained first. Figures are of the test split, at the last epoch, so that nothing
 is chosen on them. A folder of a training that was stopped is gone on with.
 """
-import time
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple
 
 from benchmarks.gpu.accuracy_configs import Arm, write_config
 from benchmarks.gpu.items import Item, Settings
-from benchmarks.gpu.trainings import read_json, run_benchmark, test, train
+from benchmarks.gpu.trainings import read_json, run_benchmark, step_seconds, test, train
 from mmyolonas.utils.checkpoints import last_checkpoint
+from mmyolonas.utils.files import write_json
 
 SEEDS = (0, 1, 2)
 DATA_SETS = ('bccd', 'deeppcb')
@@ -53,18 +53,16 @@ def epochs(settings: Settings, data: str) -> int:
 
 
 def _trained(arm: Arm, settings: Settings) -> Tuple[Path, Dict[str, Any]]:
-    """Train an arm, or go on; return its checkpoint, and its scores and seconds."""
+    """Train an arm, or go on; return its checkpoint, its scores and the time of a step."""
     work = settings.folder('accuracy') / arm.name
     config = write_config(arm, settings, settings.folder('accuracy') / f'{arm.name}.py')
     result = work / 'result.json'
     if not result.is_file():
-        begin = time.monotonic()
         train(str(config), work, settings, Path(), arm.epochs, [], amp=arm.start is None)
-        seconds = time.monotonic() - begin
         checkpoint = last_checkpoint(str(work))
         scores = test(config, checkpoint, settings.folder('accuracy') / f'{arm.name}_test', [])
-        from mmyolonas.utils.files import write_json
-        write_json(result, dict(scores, seconds=seconds, epochs=arm.epochs, seed=arm.seed))
+        write_json(result, dict(scores, step_seconds=step_seconds(work), epochs=arm.epochs,
+                                seed=arm.seed))
     return last_checkpoint(str(work)), read_json(result)
 
 
@@ -74,8 +72,8 @@ def distill(seed: int, settings: Settings) -> Dict[str, Any]:
     teacher, teacher_scores = _trained(Arm('bccd', 'm', 0, count), settings)
     plain = _trained(Arm('bccd', 's', seed, count), settings)[1]
     distilled = _trained(Arm('bccd', 's', seed, count, teacher=teacher), settings)[1]
-    # both trainings begin with the same start-up and end with the same validation
-    longer = max(count, round(count * distilled['seconds'] / plain['seconds']))
+    # by the time of a step: the teacher's share of it buys the other more epochs
+    longer = max(count, round(count * distilled['step_seconds'] / plain['step_seconds']))
     equal_time = plain if longer == count else _trained(
         Arm('bccd', 's', seed, longer, note='_longer'), settings)[1]
     return dict(teacher=teacher_scores, plain=plain, distilled=distilled,

@@ -3,7 +3,7 @@ import json
 from pathlib import Path
 from typing import Any, Dict, List
 
-from benchmarks.gpu.items import DONE
+from benchmarks.gpu.items import DONE, FAILED
 from benchmarks.gpu.stages import STAGES
 from mmyolonas.utils.files import write_text
 
@@ -19,7 +19,10 @@ def write_report(out: Path) -> str:
         state = json.loads(path.read_text(encoding='utf-8'))
         items: Dict[str, Any] = state['items']
         count = sum(item['status'] == DONE for item in items.values())
-        short.append(f'{name}: {count} of {len(items)} begun items done')
+        failed = [key for key, item in items.items()
+                  if item['status'] == FAILED or not item.get('result', {}).get('passed', True)]
+        short.append(f'{name}: {count} of {len(items)} begun items done'
+                     + (f'; NOT PASSED: {", ".join(failed)}' if failed else ''))
         lines += [f'## {name}: {stage.title}', '']
         if state['rehearsal']:
             lines += ['**A rehearsal at a tiny size: no figure of it means anything.**', '']

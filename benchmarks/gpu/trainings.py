@@ -1,5 +1,6 @@
 """Trainings by the project's own tools, in processes of their own."""
 import json
+import statistics
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -64,6 +65,19 @@ def test(config: Path, checkpoint: Path, work: Path, options: List[str]) -> Dict
              work.parent / f'{work.name}.log', show=r'Epoch\(test\).*mAP.*')
     metrics = last_metrics(work)
     return dict(ap=metrics['coco/bbox_mAP'], ap50=metrics['coco/bbox_mAP_50'])
+
+
+def step_seconds(work: Path) -> float:
+    """Return the median seconds of a training step, loading included, of all logs of a training.
+
+    Unlike the duration of the process it counts neither start-up nor validation, and survives an
+    interruption.
+    """
+    times = []
+    for path in sorted(work.glob('*/vis_data/scalars.json')):
+        lines = [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()]
+        times += [line['time'] for line in lines if 'loss' in line and 'time' in line]
+    return statistics.median(times)
 
 
 def run_benchmark(script: str, arguments: List[str], log: Path) -> None:
