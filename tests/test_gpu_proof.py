@@ -266,6 +266,21 @@ def test_arms_differ_in_what_is_asked_alone(settings, data_root):
         'images']) == 100
 
 
+def test_what_a_stage_keeps_running_ends_with_it(settings, monkeypatch):
+    from benchmarks.gpu import latency, search, speed
+    from benchmarks.gpu.worker import handlers
+    for module in (latency, search, speed):
+        monkeypatch.setattr(module, 'run', lambda key, settings: key)
+    speed._workers['x'] = worker = Worker('x', sys.executable, ['-c', 'input()'])
+    run = handlers(settings)['run']
+    assert run('latency', 'a') == dict(status='done', result='a')
+    run('speed', 'a')
+    run('speed', 'b')
+    assert worker.process.poll() is None
+    run('search', 'a')
+    assert worker.process.poll() is not None and not speed._workers
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('stages', [('sanity', 'latency', 'tensorrt', 'search'), ('speed', ),
                                     ('accuracy', )])

@@ -5,12 +5,18 @@ from typing import Any, Dict, List
 import numpy as np
 import torch
 
+from benchmarks.common import ROOT
 from benchmarks.gpu.items import Item, Settings, Skip
-from benchmarks.gpu.trainings import read_json, run_benchmark
+from benchmarks.gpu.trainings import (
+    drawn_images,
+    first_and_last_loss,
+    read_json,
+    run_benchmark,
+    step_seconds,
+)
 
-#: The module of the supernet, and the function of it that this stage calls: ``(work_dir, data,
-#: minutes, device, rehearse) -> dict`` of plain values.
-SUPERNET = ('mmyolonas.search.accuracy.supernet', 'benchmark')
+#: Where the supernet's training is; versions of this project before it have none.
+SUPERNET = 'mmyolonas.search.accuracy.supernet_training'
 
 
 def items(settings: Settings) -> List[Item]:
@@ -26,23 +32,36 @@ def run(key: str, settings: Settings) -> Dict[str, Any]:
 
 
 def train_supernet(settings: Settings) -> Dict[str, Any]:
-    """Train the weight-sharing network on BCCD for the item's time.
+    """Train the network that holds all architectures on drawn images; return what it costs.
 
     Raises:
         Skip: This version of the project has none.
     """
-    name, function = SUPERNET
     try:
-        module = importlib.import_module(name)
+        training = importlib.import_module(SUPERNET)
     except ModuleNotFoundError as error:
-        if error.name is not None and not name.startswith(error.name):
+        if error.name is None or not SUPERNET.startswith(error.name):
             raise
-        raise Skip(f'this version has no {name}') from error
-    if not hasattr(module, function):
-        raise Skip(f'{name} has no function {function}(work_dir, data, minutes, device, rehearse)')
-    return getattr(module, function)(
-        settings.folder('supernet'), settings.data_set('bccd'),
-        0.05 if settings.rehearse else 4, settings.device, settings.rehearse)
+        raise Skip(f'this version has no {SUPERNET}') from error
+    from mmyolonas.search.accuracy.recipe import Recipe
+    from mmyolonas.search.space.space import Space
+    side, images, epochs = (64, 8, 1) if settings.rehearse else (320, 4000, 4)
+    data = drawn_images(settings, images, 8)
+    work = settings.folder('supernet') / f'{side}_{images}_{epochs}'
+    recipe = Recipe(str(ROOT / 'configs' / 'search' / 'yolonas_sample_short.py'), {
+        **{f'{part}_dataloader.dataset.data_root': f'{data}/' for part in ('train', 'val', 'test')},
+        **{f'{part}_evaluator.ann_file': f'{data}/annotations/instances_val.json'
+           for part in ('val', 'test')},
+        'train_dataloader.batch_size': 4 if settings.rehearse else 32,
+        'train_dataloader.num_workers': settings.workers,
+        'train_dataloader.persistent_workers': settings.workers > 0,
+        'train_cfg.max_epochs': epochs, 'param_scheduler.1.end': epochs,
+        'param_scheduler.1.T_max': epochs})
+    checkpoint = training.train_supernet(recipe, Space('detection', [side]), work)
+    peak = torch.cuda.max_memory_allocated() / 2**20 if settings.on_gpu else None
+    return dict(size=side, images=images, epochs=epochs, step_seconds=step_seconds(work),
+                losses=first_and_last_loss(work), peak_mib=peak,
+                checkpoint_mib=checkpoint.stat().st_size / 2**20)
 
 
 def _operators_tensorrt(settings: Settings) -> Dict[str, Any]:

@@ -69,6 +69,12 @@ def _worker(name: str, python: str, settings: Settings) -> Worker:
     return worker
 
 
+def finish() -> None:
+    """End the processes."""
+    while _workers:
+        _workers.popitem()[1].close()
+
+
 def compare_steps(arch: str, batch: int, precision: str, settings: Settings) -> Dict[str, Any]:
     """Time whole steps of one size, all implementations in turn.
 

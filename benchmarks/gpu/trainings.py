@@ -73,11 +73,20 @@ def step_seconds(work: Path) -> float:
     Unlike the duration of the process it counts neither start-up nor validation, and survives an
     interruption.
     """
-    times = []
-    for path in sorted(work.glob('*/vis_data/scalars.json')):
-        lines = [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()]
-        times += [line['time'] for line in lines if 'loss' in line and 'time' in line]
-    return statistics.median(times)
+    return statistics.median(line['time'] for line in _logged(work))
+
+
+def first_and_last_loss(work: Path) -> List[float]:
+    """Return the first and the last loss that a training logged."""
+    lines = _logged(work)
+    return [lines[0]['loss'], lines[-1]['loss']]
+
+
+def _logged(work: Path) -> List[dict]:
+    """Return the lines of all logs of a training that tell of steps."""
+    lines = [json.loads(line) for path in sorted(work.glob('*/vis_data/scalars.json'))
+             for line in path.read_text(encoding='utf-8').splitlines()]
+    return [line for line in lines if 'loss' in line and 'time' in line]
 
 
 def run_benchmark(script: str, arguments: List[str], log: Path) -> None:

@@ -12,12 +12,16 @@ def handlers(settings: Settings) -> Dict[str, Callable[..., Any]]:
     """Return what the worker can do."""
     import mmyolonas  # noqa: F401, applies the repairs first
     from benchmarks.gpu.machine import describe
+    state = dict(stage='')
 
     def machine() -> dict:
         return describe(settings.device)
 
     def run(stage: str, key: str) -> dict:
         """Do one item and return its outcome."""
+        if stage != state['stage']:  # what the stage before has kept running holds memory
+            getattr(state['stage'] and STAGES[state['stage']].module, 'finish', lambda: None)()
+            state['stage'] = stage
         free_memory()
         try:
             return dict(status=DONE, result=STAGES[stage].module.run(key, settings))
