@@ -151,12 +151,7 @@ def _write_image(path: Path, image) -> None:
     write_image(path, image)
 
 
-def video_main(pose: bool = False) -> int:
-    """Run the video demo; returns the exit code.
-
-    Args:
-        pose (bool): Whether the model is a pose estimator. Defaults to False.
-    """
+def _video_parser(pose: bool) -> argparse.ArgumentParser:
     parser = _parser(_VIDEO, pose)
     parser.add_argument('source', metavar='SOURCE', help='video file, camera number, or address')
     _add_options(parser, pose)
@@ -176,7 +171,16 @@ def video_main(pose: bool = False) -> int:
         parser.add_argument('--slice', type=arguments.positive_int, metavar='PIXELS',
                             help='look at overlapping parts of so many pixels, for small objects '
                             'in large frames (package sahi)')
-    args = parser.parse_args()
+    return parser
+
+
+def video_main(pose: bool = False) -> int:
+    """Run the video demo; returns the exit code.
+
+    Args:
+        pose (bool): Whether the model is a pose estimator. Defaults to False.
+    """
+    args = _video_parser(pose).parse_args()
     out = Path(args.out or _default_video(args.source))
     json_path = Path(args.json) if args.json else out.with_suffix('.jsonl')
     check_file(json_path, '--json')

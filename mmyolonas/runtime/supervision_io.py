@@ -1,5 +1,5 @@
 """Results as ``supervision`` has them; imported only when it is asked for."""
-from typing import Any, Optional, Sequence
+from typing import Any, Dict, Optional, Sequence
 
 import numpy as np
 
@@ -30,7 +30,7 @@ def as_detections(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray,
     """
     supervision = require('supervision', 'Results for supervision')
     names = [class_names[label] if label < len(class_names) else str(label) for label in labels]
-    data = dict(class_name=np.array(names, dtype=str))
+    data: Dict[str, Any] = dict(class_name=np.array(names, dtype=str))
     if keypoints is not None:
         data.update(keypoints=keypoints, keypoint_scores=keypoint_scores)
     return supervision.Detections(
