@@ -10,6 +10,6 @@ __getattr__, __dir__, __all__ = lazy_names(__name__, {
     'PseudoLabelOptions': 'mmyolonas.workflows.pseudo_labels.pseudo_labels',
     'PseudoLabeller': 'mmyolonas.workflows.pseudo_labels.pseudo_labels',
     'Runtime': 'mmyolonas.runtime.runtime',
-    'RuntimeResult': 'mmyolonas.runtime.runtime',
+    'RuntimeResult': 'mmyolonas.runtime.result',
     'finetune': 'mmyolonas.workflows.finetune.finetuning',
 })

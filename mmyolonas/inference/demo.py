@@ -2,7 +2,7 @@
 import argparse
 import itertools
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Callable, Iterable, Iterator, List, Optional
 
@@ -195,27 +195,24 @@ def video_main(pose: bool = False) -> int:
     predictor = _predictor(args)
     predict = _sliced(predictor, args) if getattr(args, 'slice', None) else predictor
     count = found = 0
-    try:
-        with ExitStack() as stack:
-            lines = stack.enter_context(JsonLinesWriter(json_path))
-            video = None
-            if not args.no_video:
-                video = stack.enter_context(VideoWriter(out, source.fps / source.stride))
-            pairs = _predict(predict, source, args.batch_size)
-            for frame, prediction in track(pairs, 'frames', len(source) or None):
-                if tracker is not None:
-                    prediction = tracker.update(prediction, frame.image)
-                lines.write(_record(frame, prediction, predictor))
-                count, found = count + 1, found + len(prediction)
-                if video is None and not args.show:
-                    continue
-                drawn = _drawn(frame.image, prediction, predictor, tracker, args)
-                if video is not None:
-                    video.write(drawn)
-                if args.show and not _show(drawn):
-                    break
-    except KeyboardInterrupt:
-        pass  # the writers have completed their files
+    with ExitStack() as stack, suppress(KeyboardInterrupt):  # the writers complete their files
+        lines = stack.enter_context(JsonLinesWriter(json_path))
+        video = None
+        if not args.no_video:
+            video = stack.enter_context(VideoWriter(out, source.fps / source.stride))
+        pairs = _predict(predict, source, args.batch_size)
+        for frame, prediction in track(pairs, 'frames', len(source) or None):
+            if tracker is not None:
+                prediction = tracker.update(prediction, frame.image)
+            lines.write(_record(frame, prediction, predictor))
+            count, found = count + 1, found + len(prediction)
+            if video is None and not args.show:
+                continue
+            drawn = _drawn(frame.image, prediction, predictor, tracker, args)
+            if video is not None:
+                video.write(drawn)
+            if args.show and not _show(drawn):
+                break
     print(f'{count} frames, {found} {"poses" if pose else "objects"}: '
           f'{json_path}' + ('' if args.no_video else f', {out}'))
     return 0

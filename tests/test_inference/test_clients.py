@@ -11,7 +11,8 @@ import pytest
 
 from mmyolonas.inference.prediction import Prediction
 from mmyolonas.run import find_command
-from mmyolonas.runtime.runtime import Runtime, RuntimeResult
+from mmyolonas.runtime.result import RuntimeResult
+from mmyolonas.runtime.runtime import Runtime
 
 ROOT = Path(__file__).resolve().parents[2]
 

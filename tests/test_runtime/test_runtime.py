@@ -11,7 +11,8 @@ import torch
 from mmyolonas.export import export_onnx
 from mmyolonas.export.metadata import ModelMetadata, Postprocess, Preprocess
 from mmyolonas.runtime import numpy_ops
-from mmyolonas.runtime.runtime import Runtime, RuntimeResult
+from mmyolonas.runtime.result import RuntimeResult
+from mmyolonas.runtime.runtime import Runtime
 from mmyolonas.utils import UserError
 from tests.exported_models import metadata
 

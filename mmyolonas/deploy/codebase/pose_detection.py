@@ -111,7 +111,7 @@ class PoseDetection(TaskMixin, BaseTask):
     def visualize(self, image: Any, result: Any, output_file: str, **kwargs: Any) -> None:
         """Draw poses into ``output_file``."""
         from mmyolonas.runtime.drawing import save_picture
-        from mmyolonas.runtime.runtime import RuntimeResult
+        from mmyolonas.runtime.result import RuntimeResult
         found, meta = result.pred_instances, self.metadata
         height, width = result.ori_shape[:2]
         drawn = RuntimeResult(

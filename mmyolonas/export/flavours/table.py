@@ -3,6 +3,7 @@
 B: batch, H, W: sides of the input, L: priors, C: classes, K: key points, N: rows per image
 (``max_detections``), R: ``reg_max``, s: stride. Coordinates are pixels of the network's input.
 """
+import re
 from dataclasses import dataclass, field
 from typing import Dict, List, Sequence, Tuple
 
@@ -135,7 +136,8 @@ def output_sides(name: str, task: str, strides: Sequence[int] = (8, 16, 32)) -> 
     """
     found = {}
     for pattern, shape in flavour_of(name, task).outputs[task]:
-        sides = shape[:shape.index(')')].count(',') + 1
+        first = re.sub(r'(?<=\w) \(.*?\)', '', shape)  # products within a side
+        sides = first[:first.index(')')].count(',') + 1
         for output in (pattern.format(s=s) for s in strides):
             found[output] = sides
     return found

@@ -77,6 +77,8 @@ class ResultTable:
                     row = next(rows, None)
                     if row is None:
                         return
+                    if None in row.values():
+                        raise ValueError('a value is missing')
                     yield Result(**{name: kinds[name](from_csv_cell(value))
                                     for name, value in row.items()})
                 except (KeyError, TypeError, ValueError, csv.Error) as error:
