@@ -40,7 +40,7 @@ SPOKEN = (
     ('mmengine.runner.checkpoint', 'print_log', r'Loads checkpoint by \w+ backend'),
     # it writes a file and has no metrics whose names could clash
     ('mmengine.evaluator.metric', 'print_log',
-     'The prefix is not set in metric class DumpResults'),
+     r'The prefix is not set in metric class (Atomic)?DumpResults'),
 )
 
 #: What is logged through Python's own logging: logger, start of the message.
