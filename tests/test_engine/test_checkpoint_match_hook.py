@@ -20,6 +20,8 @@ def runner(tmp_path):
         torch.save(content, tmp_path / 'start.pth')
         cfg.load_from = str(tmp_path / 'start.pth')
         cfg.resume = resume
+        # runners of one second share a name, hence a logger, hence the test before's output
+        cfg.experiment_name = tmp_path.name
         made = Runner.from_cfg(cfg)
         made.train()
         return made
