@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
-from filelock import FileLock, Timeout
-
 from benchmarks.common import Worker
 from benchmarks.gpu.items import FAILED, STOPPED, Item, Settings
-from benchmarks.gpu.results import StageResults
+from benchmarks.gpu.results import PIECE, StageResults
 from benchmarks.gpu.stages import Stage
 from mmyolonas.utils.child import PARENT
-from mmyolonas.utils.errors import UserError
+from mmyolonas.utils.locks import only_writer
 from mmyolonas.utils.progress import format_duration
 
 PROGRAM = Path(__file__).resolve().parent.parent / 'gpu.py'
 #: Seconds kept back at the end of a run for writing and leaving.
 _RESERVE = 5.
+#: Of the log, of which the end is kept: every file has to come back from machines that limit it.
+_LOG_BYTES = 4 * 2**20
 #: A rehearsal begins every item that a tenth of a second is left for: the estimates are a GPU's.
 _REHEARSAL_SCALE = 0.
 
@@ -30,6 +30,17 @@ def start_worker(settings: Settings, log: Path) -> Worker:
     command = [str(PROGRAM), '--worker', json.dumps(settings.plain())]
     return Worker('gpu', sys.executable, command, threads=settings.workers,
                   env={PARENT: str(os.getpid())}, log=log)
+
+
+def keep_end(path: Path, size: int) -> None:
+    """Cut the beginning of a file that is larger, in place: a process may be writing to it."""
+    if path.is_file() and path.stat().st_size > size:
+        with open(path, 'r+b') as file:
+            file.seek(-size // 2, os.SEEK_END)
+            end = file.read()
+            file.seek(0)
+            file.write(b'...\n' + end)
+            file.truncate()
 
 
 @dataclass
@@ -84,22 +95,25 @@ class Engine:
             UserError: Another run writes to the same folder.
         """
         self.out.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(self.out / '.lock', timeout=0):
-                return self._run(stages)
-        except Timeout as error:
-            raise UserError(f'another run is writing to {self.out}; wait for it, or give another '
-                            '--out.') from error
+        with only_writer(self.out, advice='Wait for it, or give another --out.'):
+            return self._run(stages)
 
     def _run(self, stages: Sequence[Stage]) -> Dict[str, StageResults]:
         results = {s.name: StageResults(self.out, s.name, self.settings.rehearse) for s in stages}
         todo = {stage.name: results[stage.name].open(stage.items(self.settings))
                 for stage in stages}
+        rest = {}
         try:
             for index, stage in enumerate(stages):
                 if todo[stage.name]:
                     later = [s for s in stages[index:] if todo[s.name]]
-                    self._stage(stage, todo[stage.name], results[stage.name], later)
+                    rest[stage.name] = self._stage(stage, todo[stage.name], results[stage.name],
+                                                   self._limit(stage, later))
+            # what was too long for its stage's share may fit into what the others have left
+            for stage in stages:
+                if rest.get(stage.name) and stage.name not in self.limits:
+                    self._stage(stage, rest[stage.name], results[stage.name], self.clock.left,
+                                last=True)
         finally:
             self._stop()
         return results
@@ -109,21 +123,35 @@ class Engine:
         share = self.clock.left * stage.weight / sum(other.weight for other in later)
         return min(self.clock.left, 60 * self.limits.get(stage.name, share / 60))
 
-    def _stage(self, stage: Stage, items: List[Item], results: StageResults,
-               later: Sequence[Stage]) -> None:
-        limit = self._limit(stage, later)
+    def _stage(self, stage: Stage, items: List[Item], results: StageResults, limit: float,
+               last: bool = False) -> List[Item]:
+        """Do items within a time; return those that there was no time for.
+
+        Args:
+            stage (Stage): The stage.
+            items (list[Item]): Of it.
+            results (StageResults): Get what comes of them.
+            limit (float): Seconds.
+            last (bool): Whether the time would be idle otherwise: then a piece of an item that
+                can be gone on with is worth beginning. Defaults to False.
+        """
         end = self.clock.now() + limit
+        rest = []
         print(f'{stage.name}: {stage.title}; {len(items)} items open, '
               f'{format_duration(max(limit, 0))}', flush=True)
         scale = _REHEARSAL_SCALE if self.settings.rehearse else 1.
         for item in items:
             left = min(end - self.clock.now(), self.clock.left)
-            needs = results.needs(item, scale)
+            needs = results.needs(item, scale, self.settings.scratch_id)
+            if last and item.resumes:
+                needs = min(needs, PIECE)
             if left <= max(needs, 0.1):
-                print(f'  {item.key}: left for another run; it takes about {needs:.0f} s, and '
+                rest.append(item)
+                print(f'  {item.key}: not begun; it takes about {needs:.0f} s, and '
                       f'{max(left, 0):.0f} s are left', flush=True)
                 continue
             self._item(stage, item, results, left)
+        return rest
 
     def _item(self, stage: Stage, item: Item, results: StageResults, left: float) -> None:
         """Do one item; a worker that fails or outlasts its time costs this item alone."""
@@ -133,10 +161,12 @@ class Engine:
         except RuntimeError as error:
             self._stop()
             spent = self.clock.now() - start
-            outcome = dict(status=STOPPED, reason=f'stopped after {spent:.0f} s: its time was over')
+            outcome = dict(status=STOPPED, scratch=self.settings.scratch_id,
+                           reason=f'stopped after {spent:.0f} s: its time was over')
             if spent < left:
                 outcome = dict(status=FAILED, reason=str(error)[-3000:])
         results.write(item, seconds=self.clock.now() - start, machine=self._machine, **outcome)
+        keep_end(self.out / 'gpu-log.txt', _LOG_BYTES)
         note = outcome.get('reason', '').strip().splitlines()[-1:]
         print(f'  {item.key}: {outcome["status"]} in '
               f'{format_duration(self.clock.now() - start)} {"".join(note)}', flush=True)

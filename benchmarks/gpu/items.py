@@ -1,8 +1,11 @@
 """Settings, items and outcomes: what the program and its worker tell each other."""
 import os
+import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Optional
+
+from mmyolonas.utils.files import write_text
 
 #: States of an item. Failed and stopped items are tried again by a later run, after the others.
 DONE, SKIPPED, FAILED, STOPPED = 'done', 'skipped', 'failed', 'stopped'
@@ -52,6 +55,14 @@ class Settings:
         path.mkdir(parents=True, exist_ok=True)
         return path
 
+    @property
+    def scratch_id(self) -> str:
+        """str: Tells this scratch folder from any other, one of the same path included."""
+        path = self.folder() / 'id.txt'
+        if not path.is_file():
+            write_text(path, uuid.uuid4().hex)
+        return path.read_text(encoding='utf-8')
+
     def data_set(self, name: str) -> Path:
         """Return the folder of a data set.
 
@@ -77,9 +88,12 @@ class Item:
         key (str): Name, unique within the stage.
         seconds (float): About how long it takes on a data-centre GPU. An assumption: an item is
             not begun with less time left than this.
+        resumes (bool): Whether a second attempt goes on with what the first left in the scratch
+            folder. Defaults to False.
     """
     key: str
     seconds: float = 30.
+    resumes: bool = False
 
 
 def thread_count() -> int:

@@ -11,20 +11,28 @@ MODELS = (*DETECTION, *POSE)
 DTYPES = dict(fp32=None, fp16=torch.float16, bf16=torch.bfloat16)
 
 
+def load(name: str) -> Any:
+    """Return the published config of a model.
+
+    Args:
+        name (str): One of :data:`MODELS`.
+    """
+    from mmengine.config import Config
+
+    from benchmarks.common import ROOT
+    folder = 'yolonas_pose' if name.startswith('pose') else 'yolonas'
+    return Config.fromfile(ROOT / 'configs' / folder / f'yolonas_{name}_coco.py')
+
+
 def build(name: str) -> nn.Module:
     """Return a published model with weights by seed 0, on the CPU.
 
     Args:
         name (str): One of :data:`MODELS`.
     """
-    from mmengine.config import Config
     from mmengine.registry import MODELS as REGISTRY
     from mmengine.registry import init_default_scope
-
-    from benchmarks.common import ROOT
-    pose = name.startswith('pose')
-    path = f'yolonas_pose/yolonas_{name}_coco.py' if pose else f'yolonas/yolonas_{name}_coco.py'
-    cfg = Config.fromfile(ROOT / 'configs' / path)
+    cfg = load(name)
     init_default_scope(cfg.default_scope)
     torch.manual_seed(0)
     return REGISTRY.build(cfg.model)

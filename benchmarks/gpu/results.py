@@ -1,5 +1,6 @@
 """Result files: one for each stage, complete after every item, read again by the next run."""
 import json
+import time
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
@@ -10,6 +11,8 @@ from mmyolonas.utils.files import write_json
 FORMAT = 'mmyolonas-gpu/1'
 #: A failed item is tried this often.
 ATTEMPTS = 2
+#: Seconds in which an item that is gone on with gets further: a checkpoint and what is before it.
+PIECE = 60.
 
 
 class StageResults:
@@ -62,18 +65,26 @@ class StageResults:
             and self.state['items'][item.key]['attempts'] < ATTEMPTS)]
         return new + again
 
-    def needs(self, item: Item, scale: float) -> float:
+    def needs(self, item: Item, scale: float, scratch: str = '') -> float:
         """Return the seconds that must be left to begin an item.
 
-        More than its estimate where an earlier attempt was stopped.
+        More than its estimate where an earlier attempt was stopped, less where this one goes on
+        with what that has left.
+
+        Args:
+            item (Item): The item.
+            scale (float): Of the estimates.
+            scratch (str): The scratch folder's identity. Defaults to none.
         """
         record = self.state['items'].get(item.key, {})
         stopped = record.get('seconds', 0) if record.get('status') == STOPPED else 0
+        if stopped and item.resumes and record.get('scratch') == scratch:
+            return scale * min(item.seconds, PIECE)
         return max(item.seconds * scale, 1.2 * stopped)
 
     def write(self, item: Item, status: str, seconds: float, machine: Dict[str, Any],
               **found: Any) -> None:
-        """Keep what came of an item, and write the file."""
+        """Keep what came of an item, with the day, and write the file."""
         machines = self.state['machines']
         name = next((name for name, known in machines.items() if known == machine), None)
         if name is None:
@@ -82,5 +93,6 @@ class StageResults:
         attempts = self.state['items'].get(item.key, {}).get('attempts', 0)
         self.state['items'][item.key] = dict(
             status=status, seconds=round(seconds, 1),
-            attempts=attempts + (status in (DONE, FAILED)), machine=name, **found)
+            attempts=attempts + (status in (DONE, FAILED)), machine=name,
+            date=time.strftime('%Y-%m-%d', time.gmtime()), **found)
         write_json(self.path, self.state)

@@ -39,6 +39,7 @@ def run(key: str, settings: Settings) -> Dict[str, Any]:
     """Do an item."""
     exact = (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False  # what is fastest is not asked here
     try:
         if key.startswith('model/'):
             return check_model(key[6:], settings)

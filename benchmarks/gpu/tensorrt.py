@@ -7,8 +7,7 @@ from typing import Any, Dict, List, Optional
 import numpy as np
 
 from benchmarks.gpu.items import Item, Settings, Skip
-from benchmarks.gpu.latency import PUBLISHED_T4, export, summary
-from benchmarks.gpu.machine import CardWatch
+from benchmarks.gpu.latency import PUBLISHED_T4, export, timed
 from benchmarks.gpu.models import MODELS
 
 FLAVOURS = ('tensorrt', 'tensorrt_rtx')
@@ -109,15 +108,9 @@ def _times(path: str, flavour: str, settings: Settings, layers: bool) -> Dict[st
     """Return the times of an engine, copies to and from the GPU included."""
     from mmyolonas.runtime.tensorrt_session import TensorRTSession
     image = np.random.default_rng(0).random((1, 3, settings.size, settings.size), np.float32)
-    repeats = 3 if settings.rehearse else 200
     with TensorRTSession(path, flavour) as session:
-        times = []
-        with CardWatch(settings.device) as watch:
-            for _ in range(repeats + 20):
-                start = time.perf_counter()
-                session.run({'input': image})
-                times.append(1e3 * (time.perf_counter() - start))
-        found = dict(with_copies=summary(times[20:], 1), **watch.summary())
+        found: Dict[str, Any] = dict(with_copies=timed(
+            lambda: session.run({'input': image}), 1, settings, 'cpu'))
         each = session.layer_times({'input': image}, 20)
         found['layers_ms'] = sum(ms for _, ms in each)
         if layers:

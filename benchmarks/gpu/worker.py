@@ -10,6 +10,8 @@ from benchmarks.gpu.stages import STAGES
 
 def handlers(settings: Settings) -> Dict[str, Callable[..., Any]]:
     """Return what the worker can do."""
+    import torch
+
     import mmyolonas  # noqa: F401, applies the repairs first
     from benchmarks.gpu.machine import describe
     state = dict(stage='')
@@ -23,6 +25,8 @@ def handlers(settings: Settings) -> Dict[str, Callable[..., Any]]:
             getattr(state['stage'] and STAGES[state['stage']].module, 'finish', lambda: None)()
             state['stage'] = stage
         free_memory()
+        # as this project's configs have it, and the same whatever was done before
+        torch.backends.cudnn.benchmark = settings.on_gpu
         try:
             return dict(status=DONE, result=STAGES[stage].module.run(key, settings))
         except Skip as reason:
