@@ -168,6 +168,7 @@ class MMYolonas:
         wrapper = build_optim_wrapper(
             model,
             dict(
+                constructor='mmyolonas.MergedGroupsConstructor',
                 optimizer=dict(type='AdamW', lr=2e-4, weight_decay=1e-5),
                 paramwise_cfg=dict(norm_decay_mult=0, bias_decay_mult=0)))
         images = self.problem.images()

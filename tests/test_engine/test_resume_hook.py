@@ -16,7 +16,8 @@ SCHEDULE = [
 ]
 
 
-def run(folder, epochs: int, resume=None, rate: float = 1e-3, batch: int = 2, schedule=True):
+def run(folder, epochs: int, resume=None, rate: float = 1e-3, batch: int = 2, schedule=True,
+        constructor: str = 'DefaultOptimWrapperConstructor'):
     """Train; return the rates of the iterations and the runner."""
     data = folder / 'data'
     if not data.is_dir():
@@ -27,6 +28,7 @@ def run(folder, epochs: int, resume=None, rate: float = 1e-3, batch: int = 2, sc
     cfg.train_dataloader.batch_size = batch
     cfg.optim_wrapper.optimizer.update(lr=rate, weight_decay=0.01)
     cfg.optim_wrapper.paramwise_cfg = dict(norm_decay_mult=0., bias_decay_mult=0.)
+    cfg.optim_wrapper.constructor = constructor
     if schedule:
         cfg.param_scheduler = copy.deepcopy(SCHEDULE)
         cfg.param_scheduler[1].update(end=epochs, T_max=epochs)
@@ -80,3 +82,16 @@ def test_no_state_of_a_training(tmp_path, damage):
     torch.save(checkpoint, tmp_path / 'published.pth')
     with pytest.raises(UserError, match='no state of a training.*load_from'):
         run(tmp_path, 2, tmp_path / 'published.pth')
+
+
+@pytest.mark.parametrize('name', ['DefaultOptimWrapperConstructor',
+                                  'mmyolonas.MergedGroupsConstructor'])
+def test_other_groups_of_parameters_are_refused(tmp_path, name):
+    other = {'DefaultOptimWrapperConstructor': 'mmyolonas.MergedGroupsConstructor',
+             'mmyolonas.MergedGroupsConstructor': 'DefaultOptimWrapperConstructor'}[name]
+    run(tmp_path, 1, constructor=name)
+    checkpoint = tmp_path / 'work1' / 'epoch_1.pth'
+    rates, _ = run(tmp_path, 2, checkpoint, constructor=name)
+    assert len(rates) == 2
+    with pytest.raises(UserError, match='groups of parameters, the config makes'):
+        run(tmp_path, 2, checkpoint, constructor=other)

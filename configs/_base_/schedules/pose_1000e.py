@@ -25,6 +25,7 @@ param_scheduler = [
 ]
 optim_wrapper = dict(
     type='mmyolonas.AutoAmpOptimWrapper',
+    constructor='mmyolonas.MergedGroupsConstructor',
     optimizer=dict(type='AdamW', lr=base_lr, weight_decay=1e-6),
     paramwise_cfg=dict(
         norm_decay_mult=0., bias_decay_mult=0., bypass_duplicate=True))

@@ -33,6 +33,7 @@ param_scheduler = [
 # and is decayed, as in the original.
 optim_wrapper = dict(
     type='mmyolonas.AutoAmpOptimWrapper',
+    constructor='mmyolonas.MergedGroupsConstructor',
     optimizer=dict(type='AdamW', lr=base_lr, weight_decay=1e-5),
     paramwise_cfg=dict(
         norm_decay_mult=0., bias_decay_mult=0., bypass_duplicate=True))

@@ -27,6 +27,7 @@ param_scheduler = [
 ]
 optim_wrapper = dict(
     type='mmyolonas.AutoAmpOptimWrapper',
+    constructor='mmyolonas.MergedGroupsConstructor',
     optimizer=dict(type='mmyolonas.FusedAdamW', lr=base_lr, weight_decay=1e-4),
     paramwise_cfg=dict(
         norm_decay_mult=0., bias_decay_mult=0., bypass_duplicate=True))

@@ -36,6 +36,7 @@ class ResumeHook(Hook):
             return
         source = str(runner._load_from or 'the checkpoint')
         epoch, iteration = check_state(checkpoint, source)
+        _check_groups(runner.optim_wrapper, checkpoint['optimizer'], source)
         schedulers = runner.param_schedulers
         if schedulers is None or 'param_schedulers' not in checkpoint:
             return
@@ -74,6 +75,22 @@ def check_state(checkpoint: dict, source: str) -> Tuple[int, int]:
             'converted, or is damaged); start from its weights instead: leave --resume out and '
             f'give --cfg-options load_from={source}')
     return place
+
+
+def _check_groups(wrapper: Any, saved: dict, source: str) -> None:
+    """Raise if a checkpoint's groups of parameters are not those of the config."""
+    groups, theirs = getattr(wrapper, 'param_groups', None), saved.get('param_groups')
+    if not isinstance(groups, list) or theirs is None:
+        return  # of several optimizers
+    sizes = [[len(group.get('params', ())) for group in some] for some in (groups, theirs)]
+    if isinstance(getattr(wrapper, 'base_param_settings', None), dict):
+        sizes[0] = sizes[0][:len(wrapper.optimizer.param_groups)]
+    if sizes[0] != sizes[1]:
+        raise UserError(
+            f'{source} was trained with {len(sizes[1])} groups of parameters, the config makes '
+            f'{len(sizes[0])} (another paramwise_cfg, constructor or model): resume with the config '
+            'that the training was begun with, a copy of it lies in its work folder, or start '
+            f'from the weights: leave --resume out and give --cfg-options load_from={source}')
 
 
 def _settings(state: dict) -> dict:
