@@ -49,6 +49,7 @@ def parse_args() -> argparse.Namespace:
                         help='settings of configs/yolonas/yolonas_s_sample.py')
     parser.add_argument('--finetune-options', default='', help='more options of '
                         'tools/finetune.py, in one word')
+    parser.add_argument('--workers', type=int, default=1, help='processes that draw (default: 1)')
     parser.add_argument('--json', type=Path, help='file for the scores (default: results.json in '
                         'the work folder)')
     return parser.parse_args()
@@ -58,7 +59,8 @@ def pretrain(args: argparse.Namespace) -> Path:
     """Draw images and train on them; return the checkpoint."""
     from mmyolonas.datasets.samples.sample_data import generate_detection_samples
     data, work = args.work_dir / 'shapes', args.work_dir / 'pretraining'
-    generate_detection_samples(str(data), args.images, max(4, args.images // 20))
+    generate_detection_samples(str(data), args.images, max(4, args.images // 20),
+                               workers=args.workers)
     files = {part: data.absolute() / 'annotations' / f'instances_{part}.json'
              for part in ('train', 'val')}
     options = [f'{part}_dataloader.dataset.data_root={data.absolute()}/'

@@ -2,13 +2,15 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 from benchmarks.common import ROOT
 from benchmarks.gpu.items import Settings
 from mmyolonas.utils.files import write_text
 
 BATCH = 16
+#: Steps of each training of the pseudo-labels: some 30,000 images.
+PSEUDO_STEPS = 1900
 #: Of the recipe for small data at batch 4, grown by the root of the batch.
 RATE = dict(s=1.6e-3, m=1.3e-3)
 
@@ -90,8 +92,7 @@ def _set_data(cfg: Any, arm: Arm, settings: Settings) -> None:
     """Point the loaders to the data; boards are square, and mirrored both ways like cells."""
     folder = settings.data_set(arm.data)
     files = _annotations(arm.data, folder, settings)
-    width, height = (64, 64) if settings.rehearse else (640, 480 if arm.data == 'bccd' else 640)
-    padded = (width, 32 * -(-height // 32))
+    size = _size(arm.data, settings)
     classes = _classes(arm.data, cfg)
     for part, split in (('train', 'train'), ('val', 'valid'), ('test', 'test')):
         loader = cfg[f'{part}_dataloader']
@@ -99,19 +100,54 @@ def _set_data(cfg: Any, arm: Arm, settings: Settings) -> None:
         loader.dataset.update(data_root='', ann_file=str(files[split]['annotations']),
                               data_prefix=dict(img=f'{files[split]["images"]}/'),
                               metainfo=dict(classes=classes))
-        for step in loader.dataset.pipeline:
-            if step.type == 'mmyolonas.YOLONASRandomAffine':
-                step.img_scale = (width, height)
-            elif step.type == 'Resize':
-                step.scale = (width, height)
-            elif step.type == 'Pad':
-                step.size = padded
+        _resize(loader.dataset.pipeline, size)
         if part != 'train':
             cfg[f'{part}_evaluator'].ann_file = str(files[split]['annotations'])
     cfg.train_dataloader.update(batch_size=BATCH, persistent_workers=settings.workers > 0,
                                 pin_memory=settings.on_gpu)
     for part in ('val', 'test'):
         cfg[f'{part}_dataloader'].update(batch_size=8)
+
+
+def _size(data: str, settings: Settings) -> Tuple[int, int]:
+    """Return width and height of the images of a data set."""
+    return (64, 64) if settings.rehearse else (640, 480 if data == 'bccd' else 640)
+
+
+def _resize(pipeline: List[Any], size: Tuple[int, int]) -> None:
+    """Give a pipeline images of a size, padded to a multiple of 32."""
+    for step in pipeline:
+        if step.type == 'mmyolonas.YOLONASRandomAffine':
+            step.img_scale = size
+        elif step.type == 'Resize':
+            step.scale = size
+        elif step.type == 'Pad':
+            step.size = (size[0], 32 * -(-size[1] // 32))
+
+
+def write_pseudo_configs(settings: Settings) -> Path:
+    """Write the configs of benchmarks/pseudo_labels.py at 640 px; return their folder."""
+    from mmyolonas.utils.configs import load_config
+    folder = settings.folder('accuracy', 'pseudo_configs')
+    steps, interval = (2, 2) if settings.rehearse else (PSEUDO_STEPS, PSEUDO_STEPS // 5)
+    batch = 4 if settings.rehearse else BATCH
+    for name in ('teacher', 'student'):
+        file = f'yolonas_s_bccd_{name}.py'
+        cfg = load_config(str(ROOT / 'configs' / 'pseudo_labels' / file))
+        data = cfg.train_dataloader.dataset
+        loaders = [data, cfg.val_dataloader.dataset, cfg.test_dataloader.dataset]
+        for part in [*loaders[1:], *(data.get('datasets') or [data])]:
+            _resize(part.pipeline, _size('bccd', settings))
+        cfg.train_dataloader.update(batch_size=batch, num_workers=settings.workers,
+                                    persistent_workers=settings.workers > 0)
+        if 'batch_size' in cfg.train_dataloader.sampler:
+            cfg.train_dataloader.sampler.batch_size = batch
+        cfg.train_cfg.update(max_iters=steps, val_interval=interval)
+        cfg.param_scheduler[1].update(end=steps, T_max=steps)
+        cfg.default_hooks.checkpoint.interval = interval
+        cfg.optim_wrapper.optimizer.lr = RATE['s']
+        write_text(folder / file, cfg.pretty_text)
+    return folder
 
 
 def _annotations(data: str, folder: Path, settings: Settings) -> Dict[str, Dict[str, Path]]:
@@ -144,7 +180,7 @@ def _set_schedule(cfg: Any, arm: Arm, settings: Settings) -> None:
         cfg.param_scheduler[1].eta_min_ratio = 0.01
         cfg.custom_hooks = [hook for hook in cfg.custom_hooks
                             if hook.type != 'mmyolonas.ScheduledEMAHook']
-    cfg.default_hooks.checkpoint.update(interval=max(1, arm.epochs // 4), max_keep_ckpts=1,
+    cfg.default_hooks.checkpoint.update(interval=max(1, arm.epochs // 20), max_keep_ckpts=1,
                                         save_best=None)
     cfg.randomness.seed = arm.seed
     cfg.env_cfg.cudnn_benchmark = settings.on_gpu

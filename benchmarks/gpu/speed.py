@@ -36,7 +36,7 @@ def items(settings: Settings) -> List[Item]:
     parts = ['parts/s', 'data/s'] if settings.rehearse else ['parts/s', 'data/s', 'parts/pose_s',
                                                              'parts/m', 'data/m']
     order = [*cells[:1], *parts[:2], *cells[1:], *parts[2:]]
-    seconds = {key: 60 for key in cells} | dict.fromkeys(cells[:COMPILED], 150)
+    seconds = dict.fromkeys(cells, 60) | dict.fromkeys(cells[:COMPILED], 150)
     return [Item(key, seconds.get(key, 45)) for key in order]
 
 

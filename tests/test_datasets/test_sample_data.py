@@ -53,6 +53,14 @@ class TestDetectionSamples:
         assert a['train/000003.jpg'] != d['train/000003.jpg']
         assert a['train/000001.jpg'] != a['val/000001.jpg']
 
+    @pytest.mark.slow  # every process imports the package
+    def test_processes_draw_the_same(self, tmp_path):
+        for workers in (1, 2):
+            generate_detection_samples(str(tmp_path / str(workers)), 40, 2, 96, workers=workers)
+        one, two = ({path.relative_to(folder): path.read_bytes() for path in folder.rglob('*.*')}
+                    for folder in (tmp_path / '1', tmp_path / '2'))
+        assert one == two and len(one) == 45
+
     def test_existing_folder(self, tmp_path):
         folder = tmp_path / 'a'
         folder.mkdir()

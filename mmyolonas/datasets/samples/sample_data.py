@@ -9,7 +9,10 @@ import json
 import os
 import shutil
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
@@ -32,7 +35,8 @@ def generate_detection_samples(out_dir: str,
                                num_train: int = 400,
                                num_val: int = 100,
                                size: int = 320,
-                               seed: int = 0) -> Dict[str, str]:
+                               seed: int = 0,
+                               workers: int = 1) -> Dict[str, str]:
     """Write images of textured shapes with boxes of five classes.
 
     The folder gets ``train/`` and ``val/`` with JPEG images and
@@ -46,6 +50,7 @@ def generate_detection_samples(out_dir: str,
         num_val (int): Number of held-out images. Defaults to 100.
         size (int): Side length of the images in pixels. Defaults to 320.
         seed (int): Images depend on it and their number. Defaults to 0.
+        workers (int): Processes that draw; the images are the same. Defaults to 1.
 
     Returns:
         dict[str, str]: Paths of the annotation files under 'train', 'val'.
@@ -60,14 +65,15 @@ def generate_detection_samples(out_dir: str,
         return dict(category_id=obj.label + 1, bbox=obj.bbox, area=obj.area)
 
     return _generate(out_dir, 'detection', 'instances', (num_train, num_val), size, seed,
-                     shapes_image, annotate, categories)
+                     shapes_image, annotate, categories, workers)
 
 
 def generate_pose_samples(out_dir: str,
                           num_train: int = 400,
                           num_val: int = 100,
                           size: int = 320,
-                          seed: int = 0) -> Dict[str, str]:
+                          seed: int = 0,
+                          workers: int = 1) -> Dict[str, str]:
     """Write images of jointed figures with the 17 key points of COCO.
 
     The folder gets ``train/``, ``val/``, ``annotations/person_keypoints_train.json``
@@ -80,6 +86,7 @@ def generate_pose_samples(out_dir: str,
         num_val (int): Number of held-out images. Defaults to 100.
         size (int): Side length of the images in pixels. Defaults to 320.
         seed (int): Images depend on it and their number. Defaults to 0.
+        workers (int): Processes that draw; the images are the same. Defaults to 1.
 
     Returns:
         dict[str, str]: Paths of the annotation files under 'train', 'val'.
@@ -96,11 +103,12 @@ def generate_pose_samples(out_dir: str,
                     num_keypoints=int((figure.keypoints[:, 2] > 0).sum()))
 
     return _generate(out_dir, 'pose', 'person_keypoints', (num_train, num_val), size, seed,
-                     figures_image, annotate, categories)
+                     figures_image, annotate, categories, workers)
 
 
 def _generate(out_dir: str, task: str, prefix: str, counts: Tuple[int, int], size: int, seed: int,
-              draw: Callable, annotate: Callable, categories: List[dict]) -> Dict[str, str]:
+              draw: Callable, annotate: Callable, categories: List[dict],
+              workers: int) -> Dict[str, str]:
     """Make the folder in a temporary place and move it to ``out_dir``."""
     if size < 64 or min(counts) < 1:
         raise ValueError(f'sample images need size >= 64 and at least one image in each part, '
@@ -119,7 +127,9 @@ def _generate(out_dir: str, task: str, prefix: str, counts: Tuple[int, int], siz
         os.makedirs(os.path.join(temporary, 'annotations'))
         bank = texture_bank(np.random.default_rng(seed), size)
         for part, (split, count) in enumerate(zip(files, counts)):
-            data = _write_split(temporary, split, count, size, (seed, part), bank, draw, annotate)
+            write = partial(_write_one, os.path.join(temporary, split), size, (seed, part), bank,
+                            draw)
+            data = _write_split(temporary, split, count, size, write, annotate, workers)
             data['categories'] = categories
             name = os.path.join(temporary, 'annotations', f'{prefix}_{split}.json')
             write_text(name, json.dumps(data))
@@ -158,23 +168,50 @@ def _read_description(out_dir: str) -> Optional[dict]:
         return None
 
 
-def _write_split(folder: str, split: str, count: int, size: int, seed: Tuple[int, int], bank,
-                 draw: Callable, annotate: Callable) -> Dict[str, list]:
+def _write_split(folder: str, split: str, count: int, size: int, write: Callable,
+                 annotate: Callable, workers: int) -> Dict[str, list]:
     """Draw and save the images of one part; return its COCO lists without categories."""
     os.makedirs(os.path.join(folder, split))
     images, annotations = [], []
-    for index in track(range(count), f'drawing {split} images'):
-        # Every image has a stream of its own: it does not depend on how many there are.
-        img, objects = draw(np.random.default_rng((*seed, index)), bank, size)
-        name = f'{index:06d}.jpg'
-        path = os.path.join(folder, split, name)
-        write_image(path, img, [cv2.IMWRITE_JPEG_QUALITY, 92])
-        images.append(dict(id=index + 1, file_name=name, height=size, width=size))
-        for obj in objects:
-            annotations.append(dict(id=len(annotations) + 1, image_id=index + 1, iscrowd=0,
-                                    segmentation=[], **annotate(obj)))
+    with _mapping(write, workers) as drawn:
+        for index, (name, objects) in enumerate(track(drawn(range(count)),
+                                                      f'drawing {split} images', count)):
+            images.append(dict(id=index + 1, file_name=name, height=size, width=size))
+            for obj in objects:
+                annotations.append(dict(id=len(annotations) + 1, image_id=index + 1, iscrowd=0,
+                                        segmentation=[], **annotate(obj)))
     info = dict(description='generated by mmyolonas.datasets.samples.sample_data', version=_VERSION)
     return dict(info=info, images=images, annotations=annotations)
+
+
+def _write_one(folder: str, size: int, seed: Tuple[int, int], bank, draw: Callable,
+               index: int) -> Tuple[str, list]:
+    """Draw and save an image; return its name and its objects."""
+    # Every image has a stream of its own: it does not depend on how many there are.
+    img, objects = draw(np.random.default_rng((*seed, index)), bank, size)
+    name = f'{index:06d}.jpg'
+    write_image(os.path.join(folder, name), img, [cv2.IMWRITE_JPEG_QUALITY, 92])
+    return name, objects
+
+
+@contextmanager
+def _mapping(function: Callable, workers: int) -> Iterator[Callable]:
+    """Give a ``map`` of a function, in order, by several processes if asked for."""
+    if workers < 2:
+        yield partial(map, function)
+        return
+    with ProcessPoolExecutor(workers, get_context('spawn'), _take, (function, )) as pool:
+        yield partial(pool.map, _call, chunksize=16)
+
+
+def _take(function: Callable) -> None:
+    """Keep what a process is to call: it holds the textures, which are sent once."""
+    global _function
+    _function = function
+
+
+def _call(index: int) -> Tuple[str, list]:
+    return _function(index)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:

@@ -88,9 +88,9 @@ def _check_groups(wrapper: Any, saved: dict, source: str) -> None:
     if sizes[0] != sizes[1]:
         raise UserError(
             f'{source} was trained with {len(sizes[1])} groups of parameters, the config makes '
-            f'{len(sizes[0])} (another paramwise_cfg, constructor or model): resume with the config '
-            'that the training was begun with, a copy of it lies in its work folder, or start '
-            f'from the weights: leave --resume out and give --cfg-options load_from={source}')
+            f'{len(sizes[0])} (another paramwise_cfg, constructor or model): resume with the '
+            'config that the training was begun with, a copy of it lies in its work folder, or '
+            f'start from the weights: leave --resume out and give --cfg-options load_from={source}')
 
 
 def _settings(state: dict) -> dict:
