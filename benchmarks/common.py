@@ -300,6 +300,19 @@ def table(rows: Sequence[Comparison], title: str, unit: str = 'ms', scale: float
     return '\n'.join(lines)
 
 
+def between(page: str, begin: str, end: str, text: str) -> str:
+    """Return a page with another text between two of its lines.
+
+    Raises:
+        ValueError: It lacks one of them.
+    """
+    before, found, rest = page.partition(begin)
+    _, last, after = rest.partition(end)
+    if not found or not last:
+        raise ValueError(f'the page lacks the lines {begin} and {end}.')
+    return f'{before}{begin}\n\n{text}\n\n{end}{after}'
+
+
 def write_json(path: str, **sections: Any) -> None:
     """Write results atomically, dataclasses as dictionaries."""
 

@@ -24,6 +24,7 @@ such as data/ within the checkout, which git ignores, or named by --data.
   python benchmarks/gpu_wheels.py install wheels --target /tmp/site  # on the machine
   PYTHONPATH=/tmp/site python benchmarks/gpu.py --minutes 9 --out results --resume
   python benchmarks/gpu.py --minutes 9 --out results --resume --stages accuracy
+  python benchmarks/gpu.py --out results --publish benchmarks/README.md
   python benchmarks/gpu.py --rehearse --minutes 20 --out rehearsal   # every stage, on a CPU
 """
 import argparse
@@ -66,6 +67,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--peer-python', help='interpreter with modern-yolonas, if not this one')
     parser.add_argument('--sg-python', help='interpreter with SuperGradients')
     parser.add_argument('--report', action='store_true', help='print what OUT holds, run nothing')
+    parser.add_argument('--publish', type=Path, metavar='PAGE', help='put the figures of OUT into '
+                        'a page such as benchmarks/README.md, the result files beside it')
     parser.add_argument('--worker', metavar='SETTINGS', help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -120,7 +123,12 @@ def check(args: argparse.Namespace) -> None:
         raise UserError(f'--minutes must be above 0, got {args.minutes:g}.')
     if args.quick and not args.rehearse:
         raise UserError('--quick shortens a rehearsal; give --rehearse as well.')
-    if not (args.resume or args.report) and list(args.out.glob('gpu-*.json')):
+    reads = args.report or args.publish
+    if reads and not args.out.is_dir():
+        raise UserError(f'{args.out} is no folder of results.')
+    if args.publish and not args.publish.is_file():
+        raise UserError(f'{args.publish} is no page; give benchmarks/README.md.')
+    if not (args.resume or reads) and list(args.out.glob('gpu-*.json')):
         raise UserError(f'{args.out} has results; --resume goes on with them, or give another '
                         '--out.')
 
@@ -135,6 +143,10 @@ def main() -> None:
     from benchmarks.gpu.report import write_report
     check(args)
     limits = read_limits(args.limit)
+    if args.publish:
+        from benchmarks.gpu.pages import publish
+        print('\n'.join(f'written: {path}' for path in publish(args.out, args.publish)))
+        return
     if not args.report:
         from benchmarks.gpu.engine import Engine
         settings = make_settings(args)

@@ -21,6 +21,7 @@ from typing import Any, Dict, Sequence
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.common import between  # noqa: E402
 from mmyolonas.utils.cli import new_parser, run_main  # noqa: E402
 from mmyolonas.utils.errors import UserError  # noqa: E402
 from mmyolonas.utils.files import write_text  # noqa: E402
@@ -275,11 +276,10 @@ def with_tables(page: str, text: str) -> str:
     Raises:
         UserError: The page has no place for them.
     """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise UserError(f'the page lacks the lines {BEGIN} and {END}.')
-    return f'{before}{BEGIN}\n\n{text}\n\n{END}{after}'
+    try:
+        return between(page, BEGIN, END, text)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def parse_args() -> argparse.Namespace:

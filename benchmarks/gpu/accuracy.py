@@ -25,8 +25,8 @@ def items(settings: Settings) -> List[Item]:
     if settings.quick:
         return []
     if settings.rehearse:
-        return [Item(key, resumes=True) for key in ('scratch/bccd-s-0', 'distill/0', 'qat/0', 'pseudo/0',
-                                      'pretrain/0')]
+        return [Item(key, resumes=True) for key in (
+            'scratch/bccd-s-0', 'distill/0', 'qat/0', 'pseudo/0', 'pretrain/0')]
     found: List[Item] = []
     for seed in SEEDS:
         found += [Item(f'scratch/{data}-{arch}-{seed}', 150 if arch == 's' else 220, True)
