@@ -8,7 +8,7 @@ from mmdet.datasets import CocoDataset
 from mmengine.fileio import get_local_path
 from mmengine.logging import print_log
 
-from mmyolonas.datasets.formats.box_causes import check_boxes
+from mmyolonas.datasets.formats.box_causes import check_boxes, check_ignored
 from mmyolonas.datasets.formats.coco_checks import (
     CategoryMap,
     box_array,
@@ -131,15 +131,21 @@ class CheckedCocoDataset(CocoDataset):
                         categories: CategoryMap) -> Dict[int, List[dict]]:
         """Return the usable boxes of every image id and report the others."""
         sizes = {image['id']: (image['width'], image['height']) for image in data['images']}
-        annotations, orphans = [], 0
+        annotations, orphans, ignored = [], 0, 0
         for annotation in data['annotations']:
             if annotation['image_id'] not in sizes:
                 orphans += 1
-            elif annotation['category_id'] in categories.labels and not annotation.get('ignore'):
-                annotations.append(annotation)
+            elif annotation['category_id'] in categories.labels:
+                if annotation.get('ignore'):
+                    ignored += 1
+                else:
+                    annotations.append(annotation)
         if orphans:
             self._warn(f"{orphans} boxes belong to image ids that are not in 'images' and were "
                        'dropped')
+        if ignored:
+            self._warn(f'{ignored} boxes are marked ignore and were dropped')
+        check_ignored(ignored, len(annotations), self.ann_file)
         boxes = box_array(annotations, self.ann_file)
         of_image = np.array([sizes[a['image_id']] for a in annotations], float).reshape(-1, 2)
         checked = clean_boxes(boxes, of_image)

@@ -29,6 +29,10 @@ class Hang(Exception):
     """A case took longer than :data:`LIMIT`."""
 
 
+class SilentDrop(AssertionError):
+    """Something of the input is not in the result, and nobody said so."""
+
+
 @contextlib.contextmanager
 def time_limit(seconds: float = LIMIT):
     """Raise :class:`Hang` after some seconds."""
@@ -74,6 +78,9 @@ def judge(kind: str, call: Callable[[], Any], errors: Tuple[type, ...] = ()) -> 
         return error
     except Hang:
         figures[kind, 'hangs'] += 1
+        raise
+    except SilentDrop:
+        figures[kind, 'silent drops'] += 1
         raise
     except BaseException:
         figures[kind, 'tracebacks'] += 1

@@ -19,7 +19,7 @@ from mmyolonas.utils.files import read_json, write_json
 from mmyolonas.utils.progress import track
 from tests.fuzz.judge import MEMORY
 
-COLUMNS = ('cases', 'results', 'sentences', 'tracebacks', 'hangs')
+COLUMNS = ('cases', 'results', 'sentences', 'tracebacks', 'hangs', 'silent drops')
 
 
 def parse_args() -> argparse.Namespace:
@@ -71,14 +71,14 @@ def table(state: dict) -> str:
                 total[name] += row.get(name, 0)
             total['longest'] = max(total['longest'], row.get('longest', 0))
             total['peak'] = max(total['peak'], found['peak'])
-    lines = [f'{"input":16s}' + ''.join(f'{name:>12s}' for name in COLUMNS)
-             + f'{"longest":>12s}{"memory":>12s}']
+    lines = [f'{"input":16s}' + ''.join(f'{name:>13s}' for name in COLUMNS)
+             + f'{"longest":>13s}{"memory":>13s}']
     whole = dict.fromkeys(COLUMNS, 0)
     for kind, row in sorted(totals.items()):
-        lines.append(f'{kind:16s}' + ''.join(f'{row[name]:12d}' for name in COLUMNS)
-                     + f'{row["longest"]:10.1f} s{row["peak"] / 2**20:8.0f} MiB')
+        lines.append(f'{kind:16s}' + ''.join(f'{row[name]:13d}' for name in COLUMNS)
+                     + f'{row["longest"]:11.1f} s{row["peak"] / 2**20:9.0f} MiB')
         whole = {name: whole[name] + row[name] for name in COLUMNS}
-    lines.append(f'{"all":16s}' + ''.join(f'{whole[name]:12d}' for name in COLUMNS))
+    lines.append(f'{"all":16s}' + ''.join(f'{whole[name]:13d}' for name in COLUMNS))
     return '\n'.join(lines)
 
 

@@ -187,6 +187,8 @@ class TestBadBoxes:
     @pytest.mark.parametrize('edit,cause', [
         (lambda a: a.update(iscrowd=1), 'all 8 boxes are marked iscrowd'),
         (lambda a: a.update(iscrowd='true'), 'all 8 boxes are marked iscrowd'),
+        (lambda a: a.update(ignore=1), 'all 8 boxes are marked ignore'),
+        (lambda a: a.update({'ignore' if a['id'] % 2 else 'iscrowd': 'yes'}), 'boxes are marked '),
         (lambda a: a.update(bbox=[v / 64 for v in a['bbox']]), 'boxes are fractions of the image'),
         (lambda a: a.update(bbox=[a['bbox'][0] + 64, *a['bbox'][1:]]), 'lie outside of their im'),
         (lambda a: a.update(bbox=[float('nan')] * 4), 'not finite numbers'),
@@ -203,6 +205,14 @@ class TestBadBoxes:
             edit(annotation)
         with pytest.raises(DataError, match=cause):
             build(write_coco(tmp_path, data), test_mode=test_mode)
+
+    @pytest.mark.parametrize('no', [0, '0', False, 'false', None])
+    def test_boxes_marked_ignore(self, tmp_path, warnings, no):
+        data = coco_dict([(1, 1, [1, 2, 20, 20]), (1, 2, [5, 5, 20, 20])])
+        data['annotations'][0]['ignore'], data['annotations'][1]['ignore'] = 1, no
+        dataset = build(write_coco(tmp_path, data))
+        assert [item['bbox_label'] for item in dataset[0]['instances']] == [1]
+        assert len(warnings) == 1 and '1 boxes are marked ignore and were dropped' in warnings[0]
 
     def test_boxes_at_the_border_are_no_corners(self, tmp_path):
         """A stated area or a few of them inside tell that width and height are meant."""

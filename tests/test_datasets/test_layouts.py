@@ -198,7 +198,7 @@ def test_coco_paths_of_another_machine(tmp_path, prefix):
     '\n- square\n- disc', '\n- 0: square\n- 1: disc',
     '\n- {id: 0, name: square}\n- {id: 1, name: disc}',
     'square, disc', '"[square, disc]"', 'names.txt', '{1: disc, 0: square}'])
-@pytest.mark.parametrize('nc', ['', 'nc: 2', 'nc: "2"', 'nc: 2.0'])
+@pytest.mark.parametrize('nc', ['', 'nc: 2', 'nc: "2"', 'nc: 2.0', 'nc: ~\ntest: null'])
 def test_forms_of_names(tmp_path, names, nc):
     (tmp_path / 'names.txt').write_text('square\ndisc\n')
     (tmp_path / 'data.yaml').write_text(f'names: {names}\n{nc}\n')
@@ -221,7 +221,8 @@ def test_more_names(tmp_path):
     assert names('names: {1: a, 3: b}') == ['class 0', 'a', 'class 2', 'b']
     for text in ('names: {a: b}', 'names: {0: a, 0.0: b}', 'names: {-1: a}', 'names: [[a], [b]]',
                  'names: [a, ""]', 'names: {0: a, 99999999: b}', 'nc: 1', 'names: []',
-                 'names: [a]\nnc: many', 'names: "a, b"\nnc: 3', 'names: "[a"', 'names: [a]\nnc: 3',
+                 'names: null', 'names: [a]\nnc: many', 'names: "a, b"\nnc: 3',
+                 'names: "[a"', 'names: [a]\nnc: 3',
                  '- names', 'names: [' * 3000, 'names: {0: {a: b}}'):
         with pytest.raises((DataError, UserError)) as caught:
             names(text)
@@ -229,6 +230,8 @@ def test_more_names(tmp_path):
 
 
 @pytest.mark.parametrize('shape,dims', [('kpt_shape: [4, 2]', 2), ('kpt_shape: ["4", 3]', 3),
+                                        ('kpt_shape: "[4, 2]"', 2), ('kpt_shape: 4, 3', 3),
+                                        ('kpt_shape: null', 2),
                                         ('', 2), ('', 3)])
 def test_pose_rows_give_their_boxes(tmp_path, shape, dims):
     """With kpt_shape, and without one by the points' places."""

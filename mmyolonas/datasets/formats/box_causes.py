@@ -42,6 +42,19 @@ def check_boxes(boxes: np.ndarray, sizes: np.ndarray, annotations: Sequence[Dict
         raise DataError(start + _CORNERS)
 
 
+def check_ignored(ignored: int, others: int, name: str) -> None:
+    """Raise if every box is marked ``ignore``.
+
+    Args:
+        ignored (int): Boxes that are, of the classes that are wanted.
+        others (int): Boxes that are not.
+        name (str): How to call the file.
+    """
+    if ignored and not others:
+        raise DataError(f"annotation file '{name}': all {ignored} boxes are marked ignore, which "
+                        'training and scoring leave out: set ignore to 0, or remove it')
+
+
 _FRACTIONS = ('the boxes are fractions of the image (no number is above 1), COCO has pixels: '
               'multiply x and width by the width of the image, y and height by its height')
 _CORNERS = ('the boxes are the corners x1, y1, x2, y2, COCO has x, y, width, height: subtract the '

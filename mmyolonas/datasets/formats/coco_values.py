@@ -6,8 +6,8 @@ from typing import Any, Dict, List, Optional, Sequence
 from mmyolonas.utils.data_error import DataError
 
 #: What must be numbers in entries of each list, if it is there.
-_NUMBERS = {'images': ('height', 'width'), 'annotations': ('area', 'iscrowd', 'num_keypoints',
-                                                           'score')}
+_NUMBERS = {'images': ('height', 'width'), 'annotations': ('area', 'iscrowd', 'ignore',
+                                                           'num_keypoints', 'score')}
 _LISTS = ('bbox', 'keypoints')
 _REFERENCES = {'images': ('image_id', ), 'categories': ('category_id', )}
 _DIGITS = re.compile(r'\s*[+-]?\d{1,18}(\.0*)?\s*')
@@ -112,7 +112,7 @@ def _numbers(entries: List[dict], kind: str, keys: Sequence[str], name: str) -> 
                     entry.pop(key, None)
                 continue
             value = int(value) if isinstance(value, bool) else number_of(value)
-            if key == 'iscrowd' and isinstance(value, str):
+            if key in ('iscrowd', 'ignore') and isinstance(value, str):
                 value = dict(true=1, false=0, yes=1, no=0).get(value.lower(), value)
             if key == 'area' and isinstance(value, float) and not math.isfinite(value):
                 entry.pop(key)  # that of the box takes its place

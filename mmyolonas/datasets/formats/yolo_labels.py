@@ -49,6 +49,8 @@ def row_kind(values: Dict[str, Any], rows: Sequence[np.ndarray], path: Path) -> 
     """
     shape = values.get('kpt_shape')
     if shape not in (None, '', []):
+        if isinstance(shape, str):  # in quotes
+            shape = shape.strip(' []()').split(',')
         numbers = [number_of(v) for v in (shape if isinstance(shape, list) else [shape])]
         if not (len(numbers) == 2 and all(isinstance(n, int) for n in numbers)
                 and numbers[0] > 0 and numbers[1] in (2, 3)):

@@ -8,6 +8,7 @@ from mmyolonas.utils.data_error import DataError
 from mmyolonas.utils.errors import UserError
 
 _HOW = 'write names: [first, second] or a line "0: first" for each class'
+_NULL = ('~', 'null', 'Null', 'NULL')
 
 
 def read_names(path: Path) -> List[str]:
@@ -49,7 +50,8 @@ def read_yaml(path: Path) -> Dict[str, Any]:
     if not isinstance(value, dict):
         raise DataError(f"'{path}' must hold names: [...] and train: ..., val: ...; it holds "
                         f'{type(value).__name__}')
-    return value
+    # an empty value, as it is mostly written; within names it would be a name
+    return {key: '' if item in _NULL else item for key, item in value.items()}
 
 
 def names_of(values: Dict[str, Any], path: Path) -> List[str]:
@@ -102,7 +104,7 @@ def _names_of_text(text: str, values: Dict[str, Any], path: Path) -> Any:
     except OSError:
         pass
     parts = [part.strip() for part in stripped.split(',')]
-    if len(parts) > 1 and number_of(values.get('nc')) not in (None, 1, len(parts)):
+    if len(parts) > 1 and number_of(values.get('nc')) not in (None, '', 1, len(parts)):
         raise DataError(f"'{path}': names is one text with {len(parts)} parts but nc is "
                         f'{values["nc"]}: {_HOW}')
     return [stripped] if number_of(values.get('nc')) == 1 else [part for part in parts if part]

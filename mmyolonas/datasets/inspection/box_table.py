@@ -4,7 +4,7 @@ from typing import Dict, Sequence
 
 import numpy as np
 
-from mmyolonas.datasets.formats.box_causes import check_boxes
+from mmyolonas.datasets.formats.box_causes import check_boxes, check_ignored
 from mmyolonas.datasets.formats.coco_checks import box_array, clean_boxes, map_categories
 from mmyolonas.datasets.formats.coco_split import CocoSplit
 
@@ -49,12 +49,16 @@ def box_table(split: CocoSplit, classes: Sequence[str]) -> BoxTable:
     data = split.data
     labels = map_categories(data, classes, name, strict=False).labels
     index = {image['id']: number for number, image in enumerate(data['images'])}
-    orphans, chosen = 0, []
+    orphans, ignored, chosen = 0, 0, []
     for number, annotation in enumerate(data['annotations']):
         if annotation['image_id'] not in index:
             orphans += 1
-        elif annotation['category_id'] in labels and not annotation.get('ignore'):
-            chosen.append(number)
+        elif annotation['category_id'] in labels:
+            if annotation.get('ignore'):
+                ignored += 1
+            else:
+                chosen.append(number)
+    check_ignored(ignored, len(chosen), name)
     annotations = [data['annotations'][number] for number in chosen]
     images = np.array([index[a['image_id']] for a in annotations], np.int64)
     sizes = np.array([(i['width'], i['height']) for i in data['images']], float).reshape(-1, 2)
@@ -64,6 +68,8 @@ def box_table(split: CocoSplit, classes: Sequence[str]) -> BoxTable:
     problems = dict(checked.problems)
     if orphans:
         problems['belong to an image that is not in the file and were dropped'] = orphans
+    if ignored:
+        problems['are marked ignore and were dropped'] = ignored
     keep = checked.keep
     return BoxTable(
         checked.boxes[keep],
