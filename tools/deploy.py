@@ -1,7 +1,9 @@
-"""Export a checkpoint to ONNX, OpenVINO or TensorRT.
+"""Export a checkpoint to ONNX, OpenVINO, TensorRT, ncnn, MNN, TFLite, ...
 
 Writes end2end.onnx and the backend's file to --work-dir, compares the ONNX
-file with PyTorch, and draws what it finds in the image.
+file with PyTorch, the file of a further target (configs/deploy/detection_ncnn.py,
+mnn, tflite, opencv, executorch, coreml, rknn) with ONNX Runtime on the images,
+and draws what it finds in the image.
 """
 import os
 from typing import Any, List, Optional
@@ -13,6 +15,8 @@ from mmyolonas.deploy.pipeline import (
     dump_sdk_info,
     export_checkpoint,
 )
+from mmyolonas.deploy.targets.driver import check_target
+from mmyolonas.deploy.targets.table import TARGETS
 from mmyolonas.deploy.tool_support import deploy_errors
 from mmyolonas.runtime.factory import check_device
 from mmyolonas.utils.checkpoints import check_checkpoint
@@ -27,7 +31,10 @@ EXAMPLES = '''examples:
   python tools/deploy.py configs/deploy/pose_openvino_static.py \\
       configs/yolonas_pose/yolonas_pose_n_coco.py pose_n.pth image.jpg --work-dir deployed
   python tools/deploy.py configs/deploy/detection_tensorrt-int8.py \\
-      configs/yolonas/yolonas_s_coco.py yolonas_s.pth image.jpg --onnx yolonas_s_int8.onnx'''
+      configs/yolonas/yolonas_s_coco.py yolonas_s.pth image.jpg --onnx yolonas_s_int8.onnx
+  python tools/deploy.py configs/deploy/detection_rknn.py configs/yolonas/yolonas_s_coco.py \\
+      yolonas_s.pth image.jpg --converter-python .venv-rknn/bin/python \\
+      --cfg-options backend_config.calib_images=data/coco/train2017'''
 
 
 def parse_args():
@@ -46,6 +53,9 @@ def parse_args():
     parser.add_argument('--onnx', metavar='FILE', help='take this ONNX file, for example a '
                         'quantised one, instead of exporting the checkpoint; suppression and '
                         'description are added if it ends with the boxes of all priors')
+    parser.add_argument('--converter-python', metavar='PYTHON', help='interpreter of the '
+                        'environment that has the converter, where its requirements clash with '
+                        "this one's (default: this one)")
     parser.add_argument('--dump-info', action='store_true',
                         help="write the description for mmdeploy's SDK (detection)")
     parser.add_argument('--show', action='store_true', help='show the pictures in a window')
@@ -91,6 +101,34 @@ def show(picture: Any, title: str) -> None:
         print('there is no window system; look at the file instead.')
 
 
+def check_backend(deploy_cfg: Any, args: Any) -> None:
+    """Raise if what the config asks for cannot be done, before the export."""
+    config = deploy_cfg.backend_config
+    if args.converter_python:
+        if config.get('type') not in TARGETS:
+            raise UserError(f'--converter-python is for {", ".join(TARGETS)}; '
+                            f'{config.get("type")} is made in this environment.')
+        config.python = args.converter_python
+    if config.get('type') in TARGETS:
+        post = deploy_cfg.codebase_config.get('post_processing') or {}
+        check_target(config, post.get('nms_type', 'onnx'), not args.onnx)
+    if not args.no_picture:
+        check_device(config.get('type'), args.device)
+
+
+def runs_here(backend: str) -> bool:
+    """Whether something on this machine runs the backend's files."""
+    return backend not in TARGETS or TARGETS[backend].runner == 'session'
+
+
+def size_of(path: str) -> int:
+    """Return the bytes of a file, or of all files of a folder."""
+    if os.path.isfile(path):
+        return os.path.getsize(path)
+    return sum(os.path.getsize(os.path.join(folder, name))
+               for folder, _, names in os.walk(path) for name in names)
+
+
 def main() -> None:
     """Run the tool."""
     args = parse_args()
@@ -103,8 +141,7 @@ def main() -> None:
     if 'codebase_config' not in deploy_cfg or 'backend_config' not in deploy_cfg:
         raise UserError(f'{args.deploy_cfg} is no deploy config; choose one of configs/deploy.')
     check_folder(args.work_dir)
-    if not args.no_picture:
-        check_device(deploy_cfg.backend_config.get('type'), args.device)
+    check_backend(deploy_cfg, args)
     int8 = deploy_cfg.backend_config.get('common_config', {}).get('int8_mode')
     if int8 and not args.onnx and not deploy_cfg.get('quantize'):
         raise UserError('an int8 config needs a quantised file: make one with tools/quantize.py '
@@ -120,7 +157,7 @@ def main() -> None:
                                      args.img)
         if deploy_cfg.backend_config.type != 'onnxruntime':
             print(f'converting to {deploy_cfg.backend_config.type} ...', flush=True)
-        report = convert(deploy_cfg, made.onnx, args.work_dir)
+        report = convert(deploy_cfg, made.onnx, args.work_dir, images)
         report.errors, report.metadata = made.errors, made.metadata
         report.files += made.files
         if args.dump_info:
@@ -128,8 +165,9 @@ def main() -> None:
     for name, error in report.errors.items():
         print(f'largest difference between ONNX Runtime and PyTorch, {name}: {error:.2g}')
     for path in dict.fromkeys([report.onnx, report.model, *report.files]):
-        print(f'wrote {path} ({os.path.getsize(path) / 2**20:.1f} MiB)')
-    if not args.no_picture:
+        print(f'wrote {path} ({size_of(path) / 2**20:.1f} MiB)')
+    print('\n'.join(report.notes), end='\n' if report.notes else '')
+    if not args.no_picture and runs_here(report.backend):
         draw(report, images, args)
 
 

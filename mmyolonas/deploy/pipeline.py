@@ -1,7 +1,7 @@
 """From configs and a checkpoint to the files of a backend; what ``tools/deploy.py`` does."""
 import os
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from mmyolonas.export.config_metadata import metadata_from_config, test_pipeline
 from mmyolonas.export.metadata import ModelMetadata
@@ -10,6 +10,8 @@ from mmyolonas.utils.checkpoints import check_checkpoint
 from mmyolonas.utils.configs import config_errors
 
 OURS = 'mmyolonas'
+#: Beside :data:`mmyolonas.deploy.targets.table.TARGETS`.
+BACKENDS = ('onnxruntime', 'openvino', 'tensorrt')
 
 
 @dataclass
@@ -24,6 +26,7 @@ class DeployReport:
             :class:`mmyolonas.export.export.ExportReport`.
         metadata (ModelMetadata, optional): Description stored in the file.
         files (list[str]): Everything else that was written.
+        notes (list[str]): What a converter has to say; how its file compares.
     """
     onnx: str
     model: str
@@ -31,6 +34,7 @@ class DeployReport:
     errors: Dict[str, float] = field(default_factory=dict)
     metadata: Optional[ModelMetadata] = None
     files: List[str] = field(default_factory=list)
+    notes: List[str] = field(default_factory=list)
 
 
 def load_model(model_cfg: Any, checkpoint: Optional[str]) -> Any:
@@ -128,8 +132,25 @@ def export_checkpoint(deploy_cfg: Any, model_cfg: Any, checkpoint: Optional[str]
         config = deploy_cfg.backend_config
         runtime = config.get('package', config.type) if config.type == 'tensorrt' else config.type
         quantise_file(path, model, model_cfg, dict(quantize), runtime)
+    files = _companions(report.path, report.metadata)
+    if needs_program(deploy_cfg):
+        from mmyolonas.export.program import export_program
+        files.append(program_path(path))
+        export_program(model, files[-1], shape, report.metadata.postprocess.nms, report.metadata)
     return DeployReport(report.path, report.path, 'onnxruntime', report.errors, report.metadata,
-                        _companions(report.path, report.metadata))
+                        files)
+
+
+def needs_program(deploy_cfg: Any) -> bool:
+    """Whether a deploy config's backend is made of a ``torch.export`` program."""
+    from mmyolonas.deploy.targets.table import TARGETS
+    target = TARGETS.get(deploy_cfg.backend_config.type)
+    return target is not None and target.source == 'program'
+
+
+def program_path(onnx_path: str) -> str:
+    """Return the name of the program beside an ONNX file."""
+    return f'{os.path.splitext(onnx_path)[0]}.pt2'
 
 
 def _companions(path: str, metadata: ModelMetadata) -> List[str]:
@@ -189,15 +210,18 @@ def complete_file(deploy_cfg: Any, model_cfg: Any, onnx_path: str, work_dir: str
                         files=_companions(path, metadata))
 
 
-def convert(deploy_cfg: Any, onnx_path: str, work_dir: str) -> DeployReport:
+def convert(deploy_cfg: Any, onnx_path: str, work_dir: str,
+            images: Sequence[str] = ()) -> DeployReport:
     """Make the file of the deploy config's backend from an ONNX file.
 
     Args:
         deploy_cfg (Config): Deploy config.
         onnx_path (str): ONNX file, quantised for an int8 config.
         work_dir (str): Folder to write to.
+        images (Sequence[str]): Pictures that the file of a further target is compared on.
 
     Raises:
+        UserError: A converter failed.
         ValueError: The backend is not one of ours.
     """
     config = deploy_cfg.backend_config
@@ -214,7 +238,12 @@ def convert(deploy_cfg: Any, onnx_path: str, work_dir: str) -> DeployReport:
         info = build_engine(onnx_path, f'{stem}.engine', package,
                             engine_options(config, onnx_path))
         return DeployReport(onnx_path, info.path, package, files=[f'{info.path}.json'])
-    raise ValueError(f'backend_config.type must be onnxruntime, openvino or tensorrt, got '
+    from mmyolonas.deploy.targets.table import TARGETS
+    if config.type in TARGETS:
+        from mmyolonas.deploy.targets.driver import convert_target
+        files, notes = convert_target(config, onnx_path, work_dir, program_path(onnx_path), images)
+        return DeployReport(onnx_path, files[0], config.type, files=files[1:], notes=notes)
+    raise ValueError(f'backend_config.type must be {", ".join(BACKENDS + tuple(TARGETS))}, got '
                      f'{config.type!r}.')
 
 

@@ -1,4 +1,5 @@
 """Choice of the runtime for a file."""
+import importlib
 import os
 from typing import Optional
 
@@ -6,7 +7,8 @@ from mmyolonas.runtime.base import Session
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.optional import require
 
-BACKENDS = ('onnxruntime', 'openvino', 'tensorrt', 'tensorrt_rtx')
+BACKENDS = ('onnxruntime', 'openvino', 'tensorrt', 'tensorrt_rtx', 'opencv', 'ncnn', 'mnn',
+            'tflite', 'executorch')
 #: Those that run an ONNX file as it is.
 ONNX_BACKENDS = ('onnxruntime', 'openvino')
 SUFFIXES = {
@@ -14,7 +16,16 @@ SUFFIXES = {
     '.xml': 'openvino',
     '.engine': 'tensorrt',
     '.plan': 'tensorrt',
+    '.param': 'ncnn',
+    '.mnn': 'mnn',
+    '.tflite': 'tflite',
+    '.pte': 'executorch',
 }
+#: Module and class of those that run on a CPU alone and say everything else by their file.
+SIMPLE = dict(
+    opencv=('opencv_session', 'OpenCVSession'), ncnn=('ncnn_session', 'NcnnSession'),
+    mnn=('mnn_session', 'MnnSession'), tflite=('tflite_session', 'TfliteSession'),
+    executorch=('executorch_session', 'ExecuTorchSession'))
 
 
 def check_device(backend: str, device: str) -> None:
@@ -30,6 +41,9 @@ def check_device(backend: str, device: str) -> None:
     kind, _, index = device.lower().partition(':')
     if kind not in ('cpu', 'cuda', 'gpu') or (index and not index.isdigit()):
         raise UserError(f'the device must be cpu, cuda or cuda:NUMBER, got {device!r}.')
+    if kind != 'cpu' and backend in SIMPLE:
+        raise UserError(f'{device} is not there for {backend}, which runs on the CPU here: use '
+                        'cpu.')
     if kind == 'cpu' or backend not in ('onnxruntime', 'openvino'):
         return
     package = require(backend, 'Running an exported file')
@@ -50,10 +64,10 @@ def open_session(path: str,
     """Load an exported model.
 
     Args:
-        path (str): ``.onnx`` (ONNX Runtime or OpenVINO), ``.xml`` (OpenVINO),
-            ``.engine`` or ``.plan`` (TensorRT, TensorRT-RTX).
-        backend (str, optional): ``'onnxruntime'``, ``'openvino'``,
-            ``'tensorrt'`` or ``'tensorrt_rtx'``; chosen by the suffix if None.
+        path (str): ``.onnx`` (ONNX Runtime, OpenVINO or OpenCV), ``.xml`` (OpenVINO),
+            ``.engine`` or ``.plan`` (TensorRT, TensorRT-RTX), ``.param`` (ncnn), ``.mnn``,
+            ``.tflite`` or ``.pte`` (ExecuTorch).
+        backend (str, optional): One of :data:`BACKENDS`; chosen by the suffix if None.
         device (str): ``'cpu'`` or ``'cuda'``, ``'cuda:1'``. TensorRT always
             takes a GPU. Defaults to ``'cpu'``.
         num_threads (int, optional): Threads of a CPU runtime.
@@ -81,11 +95,18 @@ def open_session(path: str,
     allowed = {
         'onnxruntime': ('.onnx', ),
         'openvino': ('.onnx', '.xml'),
-    }.get(backend, ('.engine', '.plan'))
+        'opencv': ('.onnx', ),
+    }.get(backend, tuple(key for key, value in SUFFIXES.items()
+                         if value == backend.partition('_')[0]))
     if suffix not in allowed:
         raise ValueError(
             f'{backend} loads {" or ".join(allowed)} files, got {path!r}; convert it first '
-            '(mmyolonas.deploy.build_engine or tools/deploy.py).')
+            '(tools/deploy.py).')
+    if backend in SIMPLE:
+        check_device(backend, device)
+        module, name = SIMPLE[backend]
+        return getattr(importlib.import_module(f'mmyolonas.runtime.{module}'), name)(
+            path, num_threads)
     if backend == 'onnxruntime':
         from mmyolonas.runtime.onnxruntime_session import OnnxRuntimeSession
         return OnnxRuntimeSession(path, device, num_threads)

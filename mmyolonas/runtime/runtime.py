@@ -16,7 +16,7 @@ Selected = Tuple[np.ndarray, np.ndarray, np.ndarray, Optional[np.ndarray]]
 
 
 class Runtime:
-    """A detector or pose estimator from a file, in one of four runtimes.
+    """A detector or pose estimator from a file, in one of nine runtimes.
 
     Pre-processing, class names and thresholds come from the file. Use it as a
     context manager, or call :meth:`close`::
@@ -26,9 +26,10 @@ class Runtime:
             results = model([image, 'other.jpg'])
 
     Args:
-        path (str): ``.onnx``, ``.xml`` or ``.engine`` file.
-        backend (str, optional): ``'onnxruntime'``, ``'openvino'``,
-            ``'tensorrt'`` or ``'tensorrt_rtx'``; by the suffix if None.
+        path (str): ``.onnx``, ``.xml``, ``.engine``, ``.param``, ``.mnn``, ``.tflite`` or
+            ``.pte`` file.
+        backend (str, optional): See :func:`mmyolonas.runtime.open_session`; by the suffix
+            if None.
         device (str): ``'cpu'`` or ``'cuda'``. Defaults to ``'cpu'``.
         num_threads (int, optional): Threads of a CPU runtime.
         batch_size (int): Images per run for files with a free batch size.

@@ -14,6 +14,15 @@ INSTALL = {
                 'pip install aenum terminaltables prettytable multiprocess',
     'mmdeploy_runtime': 'pip install mmdeploy-runtime',
     'mmpose': 'pip install --no-deps mmpose && pip install json-tricks munkres xtcocotools',
+    'MNN': 'pip install MNN',
+    'ai_edge_litert': 'pip install ai-edge-litert',
+    'coremltools': 'pip install coremltools',
+    'executorch': 'pip install executorch',
+    'ncnn': 'pip install ncnn',
+    'onnx2tf': 'pip install onnx2tf tensorflow-cpu tf_keras onnx_graphsurgeon sng4onnx '
+               'ai-edge-litert',
+    'pnnx': 'pip install pnnx',
+    'rknn': 'pip install rknn-toolkit2',
     'cv2': 'pip install opencv-python-headless',
 }
 

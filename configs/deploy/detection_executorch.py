@@ -1,0 +1,6 @@
+# ExecuTorch for XNNPACK (pip install executorch), from a torch.export program.
+# python: interpreter of the environment that has the converter; None: this one.
+_base_ = './detection_onnxruntime_static.py'
+
+codebase_config = dict(post_processing=dict(nms_type='none'))
+backend_config = dict(_delete_=True, type='executorch', python=None)

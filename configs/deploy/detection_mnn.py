@@ -1,0 +1,6 @@
+# MNN (pip install MNN). fp16: weights are stored in 16 bit.
+# python: interpreter of the environment that has the converter; None: this one.
+_base_ = './detection_onnxruntime_static.py'
+
+codebase_config = dict(post_processing=dict(nms_type='none'))
+backend_config = dict(_delete_=True, type='mnn', python=None, fp16=False)
