@@ -1,5 +1,6 @@
 """From configs and a checkpoint to the files of a backend; what ``tools/deploy.py`` does."""
 import os
+import tempfile
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -117,19 +118,32 @@ def export_checkpoint(deploy_cfg: Any, model_cfg: Any, checkpoint: Optional[str]
     metadata = metadata_from_config(model_cfg, deploy_cfg)
     shape, dynamic = export_settings(deploy_cfg, metadata)
     model, quantize = load_model(model_cfg, checkpoint), deploy_cfg.get('quantize')
-    if quantize:  # the ranges belong to the fused model, shortcut scales in place
+    def write(model: Any, path: str, fold_shortcuts: bool) -> Any:
+        return export_onnx(
+            model, path, shape, metadata=metadata, dynamic=dynamic,
+            opset=deploy_cfg.onnx_config.get('opset_version', 17), fold_shortcuts=fold_shortcuts)
+
+    if not quantize:
+        report = write(model, path, True)
+    else:
         from mmyolonas.quantization import fuse_model
-        model = fuse_model(model)
-    report = export_onnx(
-        model, path, shape, metadata=metadata, dynamic=dynamic,
-        opset=deploy_cfg.onnx_config.get('opset_version', 17), fold_shortcuts=not quantize)
-    if quantize:
-        from mmyolonas.quantization.deploying import quantise_file
-        config = deploy_cfg.backend_config
+        from mmyolonas.quantization.deploying import check_settings, quantise_file
+        settings, config = check_settings(dict(quantize)), deploy_cfg.backend_config
         runtime = config.get('package', config.type) if config.type == 'tensorrt' else config.type
-        quantise_file(path, model, model_cfg, dict(quantize), runtime)
+        # the ranges belong to the fused model, shortcut scales in place; the float file has
+        # another place, so that an interrupted call leaves none under the name of the 8-bit one
+        model = fuse_model(model)
+        with tempfile.TemporaryDirectory(dir=_made(work_dir), prefix='.float_') as folder:
+            report = write(model, os.path.join(folder, 'float.onnx'), False)
+            quantise_file(report.path, model, model_cfg, settings, runtime, path)
+        report.path = os.path.abspath(path)
     return DeployReport(report.path, report.path, 'onnxruntime', report.errors, report.metadata,
                         _companions(report.path, report.metadata))
+
+
+def _made(folder: str) -> str:
+    os.makedirs(folder, exist_ok=True)
+    return folder
 
 
 def _companions(path: str, metadata: ModelMetadata) -> List[str]:

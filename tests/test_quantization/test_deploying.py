@@ -119,3 +119,39 @@ def test_the_one_call_says_what_is_wrong(trained, tmp_path):
     with pytest.raises(UserError, match='ranges are of another model'):
         export_checkpoint(deploy_config(ranges=str(tmp_path / 'ranges.json')), cfg, checkpoint,
                           str(tmp_path))
+
+
+def test_calibration_at_another_size_is_refused(trained, tmp_path):
+    cfg, checkpoint, _ = trained
+    other = deploy_config(calib_images=3)
+    other.onnx_config.input_shape = (128, 96)  # width, height
+    with pytest.raises(UserError, match='export is 128 x 96 .*makes images of 64 x 64; set onnx_c'):
+        export_checkpoint(other, cfg, checkpoint, str(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupted_call_leaves_no_float_file(trained, tmp_path, monkeypatch):
+    cfg, checkpoint, _ = trained
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('mmyolonas.quantization.deploying.calibrate', stopped)
+    with pytest.raises(KeyboardInterrupt):
+        export_checkpoint(deploy_config(calib_images=3), cfg, checkpoint, str(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_plan_says_for_which_runtime_it_is(trained, exported, tmp_path, capsys):
+    cfg, _, fused = trained
+    quantised = quantise_model(copy.deepcopy(fused))
+    table = calibrate(quantised, [torch.rand(1, 3, 64, 64)])
+    table.save(tmp_path / 'ranges.json')
+    plan = full_plan(find_groups(quantised.flow), 'openvino', headroom=True)
+    plan.save(tmp_path / 'plan.json')
+    plain = onnx.load(exported)
+    settings = dict(plan=str(tmp_path / 'plan.json'), ranges=str(tmp_path / 'ranges.json'))
+    quantise_file(exported, fused, cfg, settings, 'onnxruntime')
+    assert 'plan was made for openvino' in capsys.readouterr().out
+    # the plan's spelling is kept
+    assert onnx.load(exported) == insert_qdq(plain, table, 'onnxruntime', headroom=True)
