@@ -5,10 +5,11 @@ import numpy as np
 import onnx
 import pytest
 
-from mmyolonas.quantization.choice import latency as latency_module
-from mmyolonas.quantization.choice.latency import LatencyTable, find_boundaries, measure_latency
+from mmyolonas.quantization.choice import timing as timing_module
+from mmyolonas.quantization.choice.latency import LatencyTable, find_boundaries
 from mmyolonas.quantization.choice.problem import ChoiceProblem
 from mmyolonas.quantization.choice.sensitivity import GroupScore, Sensitivity
+from mmyolonas.quantization.choice.timing import measure_latency
 from mmyolonas.quantization.choice.variants import Variants
 from mmyolonas.quantization.workflow import Workflow, make_plan
 from mmyolonas.runtime.timing import Latency
@@ -56,9 +57,9 @@ class Machine:
 def test_latency_of_whole_plans_is_found(variants, monkeypatch):
     """A synthetic machine: what is fitted must predict plans that had no part in it."""
     machine = Machine(variants, np.random.default_rng(0))
-    monkeypatch.setattr(latency_module, 'profile', machine.profile)
+    monkeypatch.setattr(timing_module, 'profile', machine.profile)
     monkeypatch.setattr(variants, 'open', lambda names: list(names), raising=False)
-    monkeypatch.setattr(latency_module, 'measure', lambda runs, image, **_: {
+    monkeypatch.setattr(timing_module, 'measure', lambda runs, image, **_: {
         name: Latency([machine.time(groups)] * 3) for name, groups in runs.items()})
     table = measure_latency(variants, repeats=2)
     assert table.to_int8 == pytest.approx(40., rel=0.05)
