@@ -65,7 +65,8 @@ def test_rows_say_what_the_results_say(results):
     assert text.count('2026-01-02; Card X, driver 1.2, torch 2.11.0, CUDA 13.0, CPU Y, 16 cores; '
                       '`python benchmarks/gpu.py --stages ') == 6
     assert text.count('Without a figure: lost (failed).') == 6
-    for row in ('| s | fp32 | 1e-06 | 5e-06 | 2e-06 | 3e-06 | yes |', '| ema | error 1e-07 | **no** |',
+    for row in ('| s | fp32 | 1e-06 | 5e-06 | 2e-06 | 3e-06 | yes |',
+                '| ema | error 1e-07 | **no** |',
                 '| s-b32-fp16 | modern-yolonas | 213.3 | 150 | 1.50 (1.40 .. 1.60) | 1000 |',
                 '| s-b32-fp16 | modern-yolonas | 1.50 (1.40 .. 1.60) | 1.3 | yes | 1.875 |',
                 '| s | 15 | 900 | 800 | 700 | 12% |', '| s | 50 | 20 | 2 | 25 | 5 | 3 |',

@@ -36,7 +36,7 @@ def read_states(out: Path) -> Dict[str, dict]:
         if not known:
             raise UserError(f'{path} is no result file of this program.')
         if state['rehearsal']:
-            raise UserError(f'{path} is a rehearsal\'s: no figure of it means anything, and none '
+            raise UserError(f"{path} is a rehearsal's: no figure of it means anything, and none "
                             'is published.')
         found[name] = state
     if not found:

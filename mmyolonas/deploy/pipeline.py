@@ -1,7 +1,9 @@
 """From configs and a checkpoint to the files of a backend; what ``tools/deploy.py`` does."""
 import os
+import tempfile
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from functools import partial
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from mmyolonas.export.config_metadata import metadata_from_config, test_pipeline
 from mmyolonas.export.metadata import ModelMetadata
@@ -117,21 +119,13 @@ def export_checkpoint(deploy_cfg: Any, model_cfg: Any, checkpoint: Optional[str]
     path = os.path.join(work_dir, deploy_cfg.onnx_config.save_file)
     if deploy_cfg.codebase_config.type != OURS:
         return _export_with_mmdeploy(deploy_cfg, model_cfg, checkpoint, work_dir, image)
-    from mmyolonas.export.export import export_onnx
     metadata = metadata_from_config(model_cfg, deploy_cfg)
     shape, dynamic = export_settings(deploy_cfg, metadata)
-    model, quantize = load_model(model_cfg, checkpoint), deploy_cfg.get('quantize')
-    if quantize:  # the ranges belong to the fused model, shortcut scales in place
-        from mmyolonas.quantization import fuse_model
-        model = fuse_model(model)
-    report = export_onnx(
-        model, path, shape, metadata=metadata, dynamic=dynamic,
-        opset=deploy_cfg.onnx_config.get('opset_version', 17), fold_shortcuts=not quantize)
-    if quantize:
-        from mmyolonas.quantization.deploying import quantise_file
-        config = deploy_cfg.backend_config
-        runtime = config.get('package', config.type) if config.type == 'tensorrt' else config.type
-        quantise_file(path, model, model_cfg, dict(quantize), runtime)
+    model = load_model(model_cfg, checkpoint)
+    write = partial(_write, metadata=metadata, shape=shape, dynamic=dynamic,
+                    opset=deploy_cfg.onnx_config.get('opset_version', 17))
+    report = (_write_int8(write, model, path, model_cfg, deploy_cfg)
+              if deploy_cfg.get('quantize') else write(model, path))
     files = _companions(report.path, report.metadata)
     if needs_program(deploy_cfg):
         from mmyolonas.export.program import export_program
@@ -139,6 +133,29 @@ def export_checkpoint(deploy_cfg: Any, model_cfg: Any, checkpoint: Optional[str]
         export_program(model, files[-1], shape, report.metadata.postprocess.nms, report.metadata)
     return DeployReport(report.path, report.path, 'onnxruntime', report.errors, report.metadata,
                         files)
+
+
+def _write(model: Any, path: str, metadata: ModelMetadata, shape: List[int], dynamic: str,
+           opset: int, fold_shortcuts: bool = True) -> Any:
+    from mmyolonas.export.export import export_onnx
+    return export_onnx(model, path, shape, metadata=metadata, dynamic=dynamic, opset=opset,
+                       fold_shortcuts=fold_shortcuts)
+
+
+def _write_int8(write: Callable, model: Any, path: str, model_cfg: Any, deploy_cfg: Any) -> Any:
+    """Export and quantise; an interrupted call leaves no float file under the 8-bit one's name."""
+    from mmyolonas.quantization import fuse_model
+    from mmyolonas.quantization.deploying import check_settings, quantise_file
+    settings, config = check_settings(dict(deploy_cfg.quantize)), deploy_cfg.backend_config
+    runtime = config.get('package', config.type) if config.type == 'tensorrt' else config.type
+    model = fuse_model(model)  # the ranges belong to the fused model, shortcut scales in place
+    folder = os.path.dirname(path)
+    os.makedirs(folder, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix='.float_') as place:
+        report = write(model, os.path.join(place, 'float.onnx'), fold_shortcuts=False)
+        quantise_file(report.path, model, model_cfg, settings, runtime, path)
+    report.path = os.path.abspath(path)
+    return report
 
 
 def needs_program(deploy_cfg: Any) -> bool:

@@ -134,10 +134,12 @@ class _Caster:
                 return name
             half = np.clip(value, -HALF_MAX, HALF_MAX).astype(np.float16)
             if node.op_type in ('QuantizeLinear', 'DequantizeLinear'):
-                error = np.abs(half.astype(np.float32) - value).max() / np.abs(value).min()
-                if error > 0.01:
+                sizes = np.abs(value)
+                errors = np.abs(half.astype(np.float32) - value) / np.where(sizes > 0, sizes, 1)
+                if errors.max() > 0.01:
+                    worst = value.ravel()[errors.argmax()]
                     raise ValueError(
-                        f'the quantisation scale {name!r} ({value.min()}) is too small for 16 '
+                        f'the quantisation scale {name!r} ({worst}) is too small for 16 '
                         'bit; build with precision="int8" instead of "int8_fp16".')
             self.weights[half_name] = self.onnx.numpy_helper.from_array(half, half_name)
         return half_name

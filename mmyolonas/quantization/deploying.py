@@ -1,13 +1,13 @@
 """8 bit as a step of an export, described by ``quantize=dict(...)`` of a deploy config."""
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Iterator, Optional, Sequence
 
 import onnx
-from torch import nn
+from torch import Tensor, nn
 
 from mmyolonas.quantization.choice.plan import Plan
 from mmyolonas.quantization.graph.qdq import QdqWriter, insert_qdq, spelling_of
 from mmyolonas.quantization.ranges.calibration import calibrate
-from mmyolonas.quantization.ranges.images import load_samples
+from mmyolonas.quantization.ranges.images import Sample, load_samples
 from mmyolonas.quantization.ranges.quantizers import quantise_model
 from mmyolonas.quantization.table import RangeTable
 from mmyolonas.utils import UserError
@@ -30,18 +30,72 @@ def check_settings(settings: Dict[str, Any]) -> Dict[str, Any]:
     return {**SETTINGS, **settings}
 
 
-def quantise_file(path: str, fused: nn.Module, model_cfg: Any, settings: Dict[str, Any],
-                  runtime: str) -> RangeTable:
-    """Replace a float export by its 8-bit form.
+def network_inputs(samples: Iterator[Sample], size: Sequence[int], exported: str,
+                   cure: str) -> Iterator[Tensor]:
+    """Yield the images of samples, all of the size of the exported network.
+
+    Ranges that were found at another size are those of other objects.
 
     Args:
-        path (str): Float export of ``fused``; written again.
+        samples (Iterator[Sample]): Images after the test pipeline.
+        size (Sequence[int]): Height and width of the exported network; 0 where it is free.
+        exported (str): What has that size, for the message.
+        cure (str): What to do about it.
+
+    Raises:
+        UserError: An image is of another size.
+    """
+    for sample in samples:
+        found = tuple(sample.inputs.shape[2:])
+        if any(want and want != have for want, have in zip(size, found)):
+            raise UserError(
+                f'{exported} is {size[1]} x {size[0]} (width x height), but the test pipeline of '
+                f'the config makes images of {found[1]} x {found[0]}; {cure}')
+        yield sample.inputs
+
+
+def input_size(model: onnx.ModelProto) -> Sequence[int]:
+    """Return height and width of a file's input, 0 where they are free."""
+    return [side.dim_value for side in model.graph.input[0].type.tensor_type.shape.dim[2:]]
+
+
+def find_table(fused: nn.Module, model_cfg: Any, settings: Dict[str, Any],
+               size: Sequence[int]) -> RangeTable:
+    """Return the ranges of a deploy config's settings: read, or calibrated.
+
+    Args:
+        fused (nn.Module): Fused model; gets fake-quantisers if it has to be calibrated.
+        model_cfg (Config): Model config.
+        settings (dict): See :data:`SETTINGS`.
+        size (Sequence[int]): Height and width of the export, 0 where free.
+
+    Raises:
+        UserError: The data do not fit.
+    """
+    if settings['ranges']:
+        return RangeTable.load(settings['ranges'])
+    count = settings['calib_images']
+    samples = load_samples(model_cfg, fused, settings['calib_split'], count)
+    images = network_inputs(
+        samples, size, 'the export', 'set onnx_config.input_shape of the deploy config to that, '
+        'or take a config whose test pipeline makes images of the exported size.')
+    print(f'calibrating on {count} images of the {settings["calib_split"]} set', flush=True)
+    return calibrate(quantise_model(fused), images, count, settings['calib_method'])
+
+
+def quantise_file(path: str, fused: nn.Module, model_cfg: Any, settings: Dict[str, Any],
+                  runtime: str, out: Optional[str] = None) -> RangeTable:
+    """Make the 8-bit form of a float export.
+
+    Args:
+        path (str): Float export of ``fused``.
         fused (nn.Module): Result of :func:`mmyolonas.quantization.fuse_model`;
             gets fake-quantisers if it has to be calibrated.
         model_cfg (Config): Model config; calibration images come from its data.
         settings (dict): ``plan``, ``ranges``, ``calib_images``, ``calib_split``,
             ``calib_method``, ``headroom``; see :data:`SETTINGS`.
         runtime (str): See :func:`mmyolonas.quantization.insert_qdq`.
+        out (str, optional): File to write; None writes ``path`` again.
 
     Returns:
         RangeTable: The ranges.
@@ -52,16 +106,13 @@ def quantise_file(path: str, fused: nn.Module, model_cfg: Any, settings: Dict[st
     settings = check_settings(settings)
     spelling = spelling_of(runtime)
     plan: Optional[Plan] = Plan.load(settings['plan']) if settings['plan'] else None
-    if settings['ranges']:
-        table = RangeTable.load(settings['ranges'])
-    else:
-        count = settings['calib_images']
-        images = (sample.inputs for sample in load_samples(
-            model_cfg, fused, settings['calib_split'], count))
-        table = calibrate(quantise_model(fused), images, count, settings['calib_method'])
     model = onnx.load(path)
+    table = find_table(fused, model_cfg, settings, input_size(model))
     selection = None if plan is None else plan.selection(
         QdqWriter(model, table, spelling).flow)
-    result = insert_qdq(model, table, runtime, selection, settings['headroom'])
-    write_onnx(path, result)
+    if plan is not None:
+        plan.check_runtime(runtime)
+    headroom = settings['headroom'] or bool(plan and plan.headroom)
+    result = insert_qdq(model, table, runtime, selection, headroom)
+    write_onnx(out or path, result)
     return table

@@ -7,11 +7,12 @@ from typing import Any, Dict, List, Optional, Tuple
 import numpy as np
 
 from mmyolonas.quantization.agreement import Agreement, FakeQuantised
-from mmyolonas.quantization.choice.latency import LatencyTable, find_boundaries, measure_latency
+from mmyolonas.quantization.choice.latency import LatencyTable, find_boundaries
 from mmyolonas.quantization.choice.plan import Plan, PlanEntry, full_plan
 from mmyolonas.quantization.choice.problem import Choice, ChoiceProblem
 from mmyolonas.quantization.choice.scoring import Score, Scorer
 from mmyolonas.quantization.choice.sensitivity import Sensitivity, SensitivityAnalysis
+from mmyolonas.quantization.choice.timing import measure_latency
 from mmyolonas.quantization.choice.variants import Variants
 from mmyolonas.quantization.graph.qdq import insert_qdq
 from mmyolonas.quantization.table import RangeTable
@@ -218,12 +219,15 @@ class Workflow:
             UserError: The runtime is not here and there is no file.
         """
         if path is not None:
-            return LatencyTable.load(path)
+            table = LatencyTable.load(path)
+            table.check(self.variants.candidates, path)
+            return table
         if self.runtime not in ONNX_BACKENDS:
             raise UserError(f'{self.runtime} cannot be timed here; give --latency-table FILE '
                             'with the times of the target.')
         start = time.monotonic()
         table = measure_latency(self.variants, **kwargs)
+        print('\n'.join(table.lines()))
         table.save(self.work_dir / 'latency.json')
         self.report.seconds['latency'] = time.monotonic() - start
         return table

@@ -184,3 +184,23 @@ def test_simplification_that_changes_numbers_is_noticed():
 def test_names_are_module_paths(name, kind, expected):
     assert onnx_passes.readable_name(name, kind, {'levels.1': 'head.levels.1',
                                                   'levels': 'head.levels'}) == expected
+
+
+def test_scales_of_a_weight_are_judged_one_by_one():
+    """Large channels round by more than a small channel is: that is no loss of the small one."""
+    scales = np.array([1., 1 / 3, 1e-3], np.float32)  # each within half a per mille in 16 bit
+
+    def make(scales):
+        graph = helper.make_graph(
+            [helper.make_node('DequantizeLinear', ['w', 's', 'z'], ['W'], axis=0),
+             helper.make_node('Conv', ['x', 'W'], ['y'])], 'g',
+            [helper.make_tensor_value_info('x', 1, [1, 1, 4, 4])],
+            [helper.make_tensor_value_info('y', 1, [1, 3, 4, 4])],
+            [numpy_helper.from_array(np.ones((3, 1, 1, 1), np.int8), 'w'),
+             numpy_helper.from_array(scales, 's'),
+             numpy_helper.from_array(np.zeros(3, np.int8), 'z')])
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid('', 19)], ir_version=9)
+
+    assert any(init.name == 's.fp16' for init in convert_fp16(make(scales)).graph.initializer)
+    with pytest.raises(ValueError, match='too small for 16 bit'):
+        convert_fp16(make(np.array([1., 1 / 3, 1e-9], np.float32)))

@@ -1,8 +1,9 @@
 """Names, classes and readers of tensors, on hand-made computations."""
 import pytest
 
+from mmyolonas.export.fusion import fuse_model
 from mmyolonas.quantization.graph.dataflow import Op, analyse
-from mmyolonas.quantization.graph.groups import find_groups, group_name
+from mmyolonas.quantization.graph.groups import default_layers, find_groups, group_name
 from mmyolonas.quantization.graph.selection import select
 from mmyolonas.quantization.graph.trace import trace
 from mmyolonas.utils import UserError
@@ -61,8 +62,6 @@ def test_selection_follows_the_layers():
     chosen = select(flow, ['cv1', 'cv2'])
     assert chosen.additions == {'cv2.add'}
     assert chosen.classes == {'stem', 'cv1', 'cv2', 'cv2.add'}
-    chosen = select(flow, ['cv1', 'cv2'], integer_outputs=False)
-    assert chosen.classes == {'stem', 'cv1'}  # the shortcut is 'stem'
     assert select(flow, ['cls_pred']).classes == {'cv2.add'}  # a prediction is never 8 bit
     with pytest.raises(UserError, match='another model.*nothing'):
         select(flow, ['nothing'])
@@ -94,3 +93,41 @@ def test_torch_and_onnx_agree(fused, float_onnx):
     groups = find_groups(torch_flow)
     assert sum(len(group.layers) for group in groups) == len(torch_flow.layers)
     assert sum(group.is_prediction for group in groups) == 6
+
+
+def test_predictions_are_what_no_layer_reads():
+    """Whatever the head calls its layers, and whatever stands between it and the next."""
+    flow = analyse([
+        Op('weighted', ('image', ), 'a', 'stem'),
+        Op('other', ('a', ), 'squeezed'),
+        Op('weighted', ('squeezed', ), 'gate', 'attention'),
+        Op('other', ('gate', 'a'), 'gated'),
+        Op('weighted', ('gated', ), 'p', 'rtm_cls'),
+        Op('other', ('p', ), 'scores'),
+    ])
+    assert [flow.is_prediction(name) for name in ('stem', 'attention', 'rtm_cls')] == [
+        False, False, True]
+    assert default_layers(flow) == ['stem', 'attention']
+    assert [group.name for group in find_groups(flow) if group.is_prediction] == ['rtm_cls']
+    assert not flow.is_input('stem') and flow.is_input('rtm_cls.input')
+
+
+def test_predictions_of_another_head():
+    """A detector of mmdet whose predictions have other names."""
+    from mmdet.utils import register_all_modules
+    from mmengine.registry import MODELS
+    register_all_modules(init_default_scope=True)
+    from .conftest import tiny_config
+    cfg = tiny_config()
+    cfg['bbox_head'] = dict(
+        type='mmdet.RTMDetHead', num_classes=3, in_channels=16, stacked_convs=1, feat_channels=8,
+        anchor_generator=dict(type='mmdet.MlvlPointGenerator', offset=0, strides=[8, 16, 32]),
+        bbox_coder=dict(type='mmdet.DistancePointBBoxCoder'), norm_cfg=dict(type='BN'),
+        loss_cls=dict(type='mmdet.QualityFocalLoss', use_sigmoid=True, beta=2.0, loss_weight=1.0),
+        loss_bbox=dict(type='mmdet.GIoULoss', loss_weight=2.0), with_objectness=False,
+        act_cfg=dict(type='ReLU'))
+    cfg['neck']['arch']['stages'] = [dict(out_channels=16, num_blocks=1, hidden_channels=8)] * 4
+    cfg['train_cfg'] = dict()
+    flow = analyse(trace(fuse_model(MODELS.build(cfg))))
+    found = [layer for layer in flow.layers if flow.is_prediction(layer)]
+    assert sorted(found) == ['bbox_head.rtm_cls', 'bbox_head.rtm_reg']

@@ -9,12 +9,11 @@ import torch
 from mmdet.structures import DetDataSample
 
 from mmyolonas.quantization import default_layers, find_groups, fuse_model, select
+from mmyolonas.quantization.choice.attribution import kernel_owner, profile
 from mmyolonas.quantization.choice.latency import (
     Boundaries,
     LatencyTable,
-    _owner,
     find_boundaries,
-    profile,
 )
 from mmyolonas.quantization.choice.plan import Plan, PlanEntry, full_plan, selection_of
 from mmyolonas.quantization.choice.plots import plot_report, plot_sensitivity
@@ -33,6 +32,7 @@ from mmyolonas.quantization.graph.trace import trace
 from mmyolonas.quantization.ranges.images import Sample
 from mmyolonas.quantization.workflow import Workflow
 from mmyolonas.runtime import open_session
+from mmyolonas.runtime.kernels import Kernel
 from mmyolonas.utils import UserError
 from mmyolonas.utils.building import build_model
 from mmyolonas.utils.configs import load_config
@@ -190,8 +190,12 @@ def test_profile_finds_every_group(variants):
         missing = [name for name in variants.candidates if not times.get(name)]
         assert not missing
         assert times['rest'] < sum(times.values())
-    assert _owner('x.conv/Conv_nchwc_kernel_time', {'x.conv': 'g'}) == 'g'
-    assert _owner('x.conv/QuantizeLinear_kernel_time', {'x.conv': 'g'}) == 'rest'
+    owners = {'x.conv': 'g'}
+    assert kernel_owner(Kernel('x.conv/Conv_nchwc', 1.), owners) == 'g'
+    assert kernel_owner(Kernel('x.conv/QuantizeLinear', 1.), owners) == 'rest'
+    backprop = Kernel('ConvolutionBackpropData_12', 1., '', [
+        'ConvolutionBackpropData_12', 'x.conv/quantised/QuantizeLinear', 'x.conv/ConvTranspose'])
+    assert kernel_owner(backprop, owners) == 'g'
 
 
 def test_plan_round_trip(calibrated, tmp_path):

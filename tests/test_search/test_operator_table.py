@@ -11,8 +11,8 @@ from mmengine.registry import init_default_scope
 
 from mmyolonas.registry import MODELS
 from mmyolonas.runtime.kernels import Kernel
+from mmyolonas.runtime.machine import describe_machine
 from mmyolonas.search.latency import operator_measurement, operator_timing
-from mmyolonas.search.latency.machine import describe_machine
 from mmyolonas.search.latency.operator_graph import GraphOperators, read_graph
 from mmyolonas.search.latency.operator_measurement import measure_table
 from mmyolonas.search.latency.operator_table import OperatorTable, accuracy

@@ -45,7 +45,7 @@ def check_target(config: Any, nms: str, has_program: bool = True) -> Target:
                         'file: leave --onnx out.')
     python = config.get('python')
     if python and not shutil.which(python):
-        raise UserError(f'the converter\'s interpreter {python} does not exist or cannot be run; '
+        raise UserError(f"the converter's interpreter {python} does not exist or cannot be run; "
                         'give the python of the environment that has the converter.')
     if config.get('calib_images'):
         find_images([config.calib_images])

@@ -80,6 +80,6 @@ def lines(parities: List[Parity], name: str) -> List[str]:
             for output in parities[0].differences]
     right, wanted, found = (sum(getattr(item, key) for item in parities)
                             for key in ('right', 'wanted', 'found'))
-    text.append(f'{name}: {right} of {wanted} boxes above {LEAST} are the same (class, IoU > {IOU}, '
-                f'score within {SCORE}), {found} found')
+    text.append(f'{name}: {right} of {wanted} boxes above {LEAST} are the same (class, '
+                f'IoU > {IOU}, score within {SCORE}), {found} found')
     return text

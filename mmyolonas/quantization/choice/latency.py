@@ -1,8 +1,4 @@
 """What 8 bit gains in time, group by group, and what switching costs."""
-import os
-import re
-import tempfile
-import time
 from collections import defaultdict
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -11,18 +7,26 @@ from typing import Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import onnx
-from scipy.optimize import nnls
 
 from mmyolonas.quantization.choice.variants import Variants
 from mmyolonas.quantization.graph.groups import group_name
-from mmyolonas.runtime.kernels import profile_kernels
-from mmyolonas.runtime.timing import measure
-from mmyolonas.utils import track, write_json
+from mmyolonas.utils import UserError, write_json
 from mmyolonas.utils.files import read_json
 from mmyolonas.utils.typed import build
 
-REST = 'rest'
-_SUFFIX = re.compile(r'(?:_token_\d+|_nchwc|_quant)+$')
+
+@dataclass
+class PlanTime:
+    """A plan that was timed as a whole.
+
+    Args:
+        int8_groups (int): How many groups are 8 bit.
+        predicted (float): Milliseconds, by a fit that the plan had no part in.
+        measured (float): Median, in milliseconds.
+    """
+    int8_groups: int
+    predicted: float
+    measured: float
 
 
 @dataclass
@@ -32,10 +36,13 @@ class LatencyTable:
     Args:
         float_ms (dict[str, float]): Time of each group in float.
         int8_ms (dict[str, float]): Time of each group in 8 bit.
-        rest_ms (float): Everything else (decoding), the same for all plans.
+        rest_ms (float): Everything else (decoding, overhead), the same for all plans.
         to_int8 (float): Switching to 8 bit, per million values.
         to_float (float): Switching back, per million values.
         target (str): What it was measured on.
+        each_int8 (float): Switching to 8 bit, per tensor and beside its size.
+        each_float (float): Switching back, likewise.
+        plans (list[PlanTime]): Evidence: whole plans, predicted and measured.
     """
     float_ms: Dict[str, float] = field(default_factory=dict)
     int8_ms: Dict[str, float] = field(default_factory=dict)
@@ -43,6 +50,9 @@ class LatencyTable:
     to_int8: float = 0.
     to_float: float = 0.
     target: str = ''
+    each_int8: float = 0.
+    each_float: float = 0.
+    plans: List[PlanTime] = field(default_factory=list)
 
     def save(self, path: Union[str, Path]) -> None:
         """Write the table as JSON, atomically."""
@@ -64,8 +74,38 @@ class LatencyTable:
         total = self.rest_ms + sum(
             self.int8_ms[name] if name in names else value
             for name, value in self.float_ms.items())
-        to_int8, to_float = boundaries.switched(names)
-        return total + self.to_int8 * to_int8 + self.to_float * to_float
+        prices = (self.to_int8, self.to_float, self.each_int8, self.each_float)
+        return total + float(np.dot(prices, boundaries.switches(names)))
+
+    def check(self, names: Sequence[str], source: str = 'the latency table') -> None:
+        """Raise unless the table is of a model with these groups.
+
+        Args:
+            names (Sequence[str]): Groups that may be 8 bit.
+            source (str): Where the table is from, for the message.
+
+        Raises:
+            UserError: Groups are missing or there are others.
+        """
+        for table, title in ((self.float_ms, 'float_ms'), (self.int8_ms, 'int8_ms')):
+            other = sorted(set(table) ^ set(names))
+            if other:
+                which = 'lacks' if other[0] in names else 'has'
+                raise UserError(f'{source} is of another model: its {title} {which} {other[0]}. '
+                                'Measure this model with tools/quantize.py --method selective.')
+
+    def error(self) -> float:
+        """Return the mean relative error over the plans that were timed (NaN without)."""
+        if not self.plans:
+            return float('nan')
+        return float(np.mean([abs(plan.predicted / plan.measured - 1) for plan in self.plans]))
+
+    def lines(self) -> List[str]:
+        """Return the timed plans, predicted and measured, as lines for the terminal."""
+        rows = [f'{plan.int8_groups:5d} groups in 8 bit: predicted {plan.predicted:8.2f} ms, '
+                f'measured {plan.measured:8.2f} ms' for plan in self.plans]
+        return [*rows, f'mean error {100 * self.error():.1f} % over {len(rows)} plans, each left '
+                'out of the fit that predicts it'] if rows else []
 
 
 @dataclass
@@ -84,15 +124,24 @@ class Boundaries:
 
     def switched(self, names: Iterable[str]) -> Tuple[float, float]:
         """Return the millions of values switched to 8 bit and back by a plan."""
+        to_int8, to_float, _, _ = self.switches(names)
+        return to_int8, to_float
+
+    def switches(self, names: Iterable[str]) -> Tuple[float, float, float, float]:
+        """Return millions of values switched to 8 bit and back, and how often either is done."""
         names = set(names)
-        to_int8 = to_float = 0.
+        to_int8 = to_float = each_int8 = each_float = 0.
         for tensor, readers in self.readers.items():
             producers = self.producers[tensor]
             if not (names & readers.keys() or names & producers.keys()):
                 continue
-            to_int8 += sum(size for group, size in producers.items() if group not in names)
-            to_float += sum(size for group, size in readers.items() if group not in names)
-        return to_int8, to_float
+            for group, size in producers.items():
+                if group not in names:
+                    to_int8, each_int8 = to_int8 + size, each_int8 + 1
+            for group, size in readers.items():
+                if group not in names:
+                    to_float, each_float = to_float + size, each_float + 1
+        return to_int8, to_float, each_int8, each_float
 
 
 def find_boundaries(variants: Variants) -> Boundaries:
@@ -134,115 +183,3 @@ def _sizes(model: onnx.ModelProto) -> Dict[str, int]:
     return {info.name: int(np.prod([max(side.dim_value, 1)
                                     for side in info.type.tensor_type.shape.dim]))
             for info in [*inferred.graph.value_info, *inferred.graph.input]}
-
-
-def profile(variants: Variants, names: Sequence[str], repeats: int = 20) -> Dict[str, float]:
-    """Return the time of each group, and of the rest, in milliseconds.
-
-    The shortest of ``repeats`` runs counts for each operator: what else runs on
-    the machine can only add.
-
-    Args:
-        variants (Variants): Files.
-        names (Sequence[str]): Groups in 8 bit.
-        repeats (int): Runs. Defaults to 20.
-
-    Returns:
-        dict[str, float]: By group; ``'rest'`` for everything else.
-    """
-    image = np.random.default_rng(0).random(variants.input_shape(), np.float32)
-    handle, path = tempfile.mkstemp(suffix='.onnx')
-    os.close(handle)
-    try:
-        onnx.save(variants.make(names), path)
-        kernels = profile_kernels(path, image, variants.runtime, variants.num_threads, repeats)
-    finally:
-        os.unlink(path)
-    owners = _owners(variants)
-    times: Dict[str, float] = defaultdict(float)
-    for kernel in kernels:
-        times[_owner(kernel.name, owners)] += kernel.ms
-    return dict(times)
-
-
-def _owners(variants: Variants) -> Dict[str, str]:
-    """Return the group of each node of the float graph, by the node's name."""
-    flow, graph = variants.flow, variants.graph
-    layers = graph.layer_names(variants.table.weights)
-    owners: Dict[str, str] = {}
-    candidates = set(variants.candidates)
-    consumers: Dict[str, List[int]] = defaultdict(list)
-    for index, node in enumerate(variants.model.graph.node):
-        for value in node.input:
-            consumers[value].append(index)
-    for index in range(len(variants.model.graph.node) - 1, -1, -1):
-        node = variants.model.graph.node[index]
-        owner: Optional[str]
-        if index in layers:
-            owner = group_name(layers[index])
-        elif node.op_type in ('Concat', 'MaxPool', 'Resize', 'Mul'):  # goes with its reader
-            readers = [owners.get(variants.model.graph.node[place].name)
-                       for value in node.output for place in consumers[value]]
-            owner = next((name for name in readers if name), None)
-        else:
-            name = flow.names.get(node.output[0]) if node.output else None
-            owner = group_name(name) if name else None
-        if owner in candidates:
-            owners[node.name] = owner
-            for value in node.output:
-                owners[value] = owner
-    return owners
-
-
-def _owner(kernel: str, owners: Dict[str, str]) -> str:
-    """Return the group of a kernel, whose name begins with that of a node or tensor."""
-    name = _SUFFIX.sub('', kernel)
-    if 'QuantizeLinear' in name or 'DequantizeLinear' in name:
-        return REST  # the cost of switching is found from whole plans
-    while name:
-        if name in owners:
-            return owners[name]
-        cut = max(name.rfind('/'), name.rfind('_'))
-        name = name[:cut] if cut > 0 else ''
-    return REST
-
-
-def measure_latency(variants: Variants, probes: int = 6, repeats: int = 20,
-                    processor_time: bool = False) -> LatencyTable:
-    """Measure a model's groups, and the cost of switching, on this machine.
-
-    The groups' times are read from the runtime's profile of the float and of
-    the full INT8 file. The cost of switching is what whole plans that switch
-    often take longer than the sum of their groups.
-
-    Args:
-        variants (Variants): Files.
-        probes (int): Plans to time for the switching cost. Defaults to 6.
-        repeats (int): Runs of each. Defaults to 20.
-        processor_time (bool): Count processor time instead of time that passes,
-            on a machine that is busy with other things; one thread only.
-
-    Returns:
-        LatencyTable: The times.
-    """
-    names = variants.candidates
-    plain, full = profile(variants, [], repeats), profile(variants, names, repeats)
-    table = LatencyTable(
-        {name: plain.get(name, 0.) for name in names},
-        {name: full.get(name, 0.) for name in names},
-        min(plain.get(REST, 0.), full.get(REST, 0.)), target=variants.runtime)
-    boundaries = find_boundaries(variants)
-    rng = np.random.default_rng(0)
-    rows, targets = [], []
-    clock = time.process_time if processor_time else time.perf_counter
-    image = rng.random(variants.input_shape(), np.float32)
-    for probe in track(range(probes), 'switching cost', probes):
-        chosen = [name for name in names if rng.random() < (probe + 1) / (probes + 1)]
-        best = measure({'': variants.open(chosen)}, image, repeats=repeats,
-                       clock=clock)[''].best
-        rows.append(boundaries.switched(chosen))
-        targets.append(best - table.predict(boundaries, chosen))
-    if rows:
-        (table.to_int8, table.to_float), _ = nnls(np.array(rows), np.maximum(targets, 0))
-        table.to_int8, table.to_float = float(table.to_int8), float(table.to_float)
-    return table

@@ -41,13 +41,11 @@ class Plan:
     Args:
         groups (list[PlanEntry]): Every group of the model, in order of execution.
         runtime (str): Runtime it was made for.
-        integer_outputs (bool): See :func:`mmyolonas.quantization.select`.
         headroom (bool): See :func:`mmyolonas.quantization.insert_qdq`.
         numbers (dict): What was predicted and measured, for the reader.
     """
     groups: List[PlanEntry]
     runtime: str = 'onnxruntime'
-    integer_outputs: bool = True
     headroom: bool = False
     numbers: Dict[str, Any] = field(default_factory=dict)
 
@@ -72,7 +70,17 @@ class Plan:
             example = f'it names {unknown[0]}' if unknown else f'it lacks {sorted(missing)[0]}'
             raise UserError(f'the plan is for another model: {example}. '
                             'Make one for this model with tools/quantize.py.')
-        return selection_of(flow, self.int8_groups(), self.integer_outputs)
+        return selection_of(flow, self.int8_groups())
+
+    def check_runtime(self, runtime: str) -> None:
+        """Say so if the plan was made for another runtime, whose times are others.
+
+        Args:
+            runtime (str): Where it is used.
+        """
+        if runtime != self.runtime:
+            print(f'the plan was made for {self.runtime}: what it leaves float for the sake of '
+                  f'time may be another choice in {runtime}.')
 
     def save(self, path: Union[str, Path]) -> None:
         """Write the plan as JSON, one group a line, atomically."""
@@ -98,11 +106,11 @@ class Plan:
         return read_json(path, 'a plan', check=check, advice='tools/quantize.py writes one.')
 
 
-def selection_of(flow: Dataflow, names: Iterable[str], integer_outputs: bool = True) -> Selection:
+def selection_of(flow: Dataflow, names: Iterable[str]) -> Selection:
     """Return what is 8 bit if these groups are."""
     groups = {group.name: group for group in find_groups(flow)}
     layers = [layer for name in names for layer in groups[name].layers]
-    return select(flow, layers, integer_outputs)
+    return select(flow, layers)
 
 
 def full_plan(groups: Iterable[Group], runtime: str, headroom: bool = False) -> Plan:

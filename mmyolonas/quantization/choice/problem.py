@@ -54,12 +54,13 @@ class ChoiceProblem:
         costs += [0.] * len(tensors)
         rows = []  # (coefficients, lower bound of their sum)
         for place, tensor in enumerate(tensors, base):
-            sides = ((self.boundaries.producers[tensor], self.latency.to_int8),
-                     (self.boundaries.readers[tensor], self.latency.to_float))
-            for groups, price in sides:
+            table = self.latency
+            sides = ((self.boundaries.producers[tensor], table.to_int8, table.each_int8),
+                     (self.boundaries.readers[tensor], table.to_float, table.each_float))
+            for groups, price, each in sides:
                 for group, size in groups.items():
                     switch = len(costs)
-                    costs.append(price * size)
+                    costs.append(price * size + each)
                     row = {switch: 1., place: -1.}  # switch >= tensor - group
                     if group in self._index:
                         row[self._index[group]] = 1.

@@ -14,11 +14,11 @@ again. The tensors they connect form a class with one scale, called by the name
 that comes first in the alphabet: exporters change the order of execution.
 """
 from dataclasses import dataclass, field
-from typing import Dict, Hashable, List, Sequence, Set, Tuple
+from typing import Dict, FrozenSet, Hashable, List, Sequence, Set, Tuple
 
 Value = Hashable
 
-KINDS = ('weighted', 'relu', 'commute', 'rescale', 'add')
+KINDS = ('weighted', 'relu', 'commute', 'rescale', 'add', 'other')
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,9 @@ class Op:
     Args:
         kind (str): ``'weighted'`` (convolution, transposed or not), ``'relu'``,
             ``'commute'`` (max-pool, concatenation, nearest resize),
-            ``'rescale'`` (product with one positive number) or ``'add'`` (of
-            two tensors). Anything else is left out of the list.
+            ``'rescale'`` (product with one positive number), ``'add'`` (of
+            two tensors) or ``'other'``: anything else, behind which tensors have no
+            names, though what they are made of is known.
         inputs (tuple): The values it reads; of a weighted layer the data only.
         output: The value it makes.
         name (str): Weighted: the layer's module name. Add: the module that
@@ -76,6 +77,19 @@ class Dataflow:
     additions: List[Addition] = field(default_factory=list)
     _parents: Dict[str, str] = field(default_factory=dict)
     _depth: Dict[Value, int] = field(default_factory=dict)
+    _behind: Dict[Value, FrozenSet[str]] = field(default_factory=dict)
+    _read: Set[str] = field(default_factory=set)
+
+    def is_prediction(self, layer: str) -> bool:
+        """Return whether no weighted layer follows a layer: what it makes is a prediction.
+
+        Args:
+            layer (str): Name of a weighted layer.
+
+        Returns:
+            bool: Whether its output is decoded instead of being read by another layer.
+        """
+        return layer not in self._read
 
     def tensor_class(self, name: str) -> str:
         """Return the class a tensor's name belongs to.
@@ -115,6 +129,17 @@ class Dataflow:
         found += [add.name for add in self.additions
                   if tensor_class in map(self.tensor_class, (add.shortcut, add.branch))]
         return found
+
+    def is_input(self, tensor_class: str) -> bool:
+        """Return whether a class is made by no layer: what comes in from outside.
+
+        Args:
+            tensor_class (str): Name of the class.
+
+        Returns:
+            bool: Whether no tensor of it is the output of a layer or a sum.
+        """
+        return all(name.endswith('.input') for name in self.classes()[tensor_class])
 
     def input_class(self, layer: str) -> str:
         """Return the class of what a weighted layer reads.
@@ -159,7 +184,7 @@ def analyse(ops: Sequence[Op]) -> Dataflow:
     """
     flow = Dataflow()
     for op in ops:
-        flow._depth[op.output] = 1 + max(flow._depth.get(value, 0) for value in op.inputs)
+        _follow(flow, op)
         if op.kind == 'weighted':
             _weighted(flow, op)
         elif op.kind == 'relu':
@@ -174,9 +199,22 @@ def analyse(ops: Sequence[Op]) -> Dataflow:
             _commute(flow, op)
         elif op.kind == 'add':
             _add(flow, op)
-        else:
+        elif op.kind != 'other':
             raise ValueError(f'unknown kind of step {op.kind!r}; known: {", ".join(KINDS)}.')
     return flow
+
+
+def _follow(flow: Dataflow, op: Op) -> None:
+    """Note how many steps and which layers a value has behind it."""
+    depth = max((flow._depth.get(value, 0) for value in op.inputs), default=0)
+    # what runs as one function here is several nodes there: others do not count
+    flow._depth[op.output] = depth + (op.kind != 'other')
+    behind = frozenset().union(*(flow._behind.get(value, frozenset()) for value in op.inputs))
+    if op.kind == 'weighted':
+        # a layer that was read has nothing new to say about those behind it
+        flow._read |= behind
+        behind = frozenset([op.name])
+    flow._behind[op.output] = behind
 
 
 def _weighted(flow: Dataflow, op: Op) -> None:

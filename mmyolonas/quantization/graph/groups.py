@@ -5,8 +5,6 @@ from typing import Dict, List, Tuple
 
 from mmyolonas.quantization.graph.dataflow import Dataflow
 
-#: Layers whose output is a prediction; float unless asked for.
-PREDICTION = re.compile(r'(?:^|\.)(?:cls_pred|reg_pred|pose_pred)$')
 _BOTTLENECK = re.compile(r'^(.*\.bottlenecks\.\d+)\.')
 _TWINS = re.compile(r'^(.*)\.conv[12]\.conv$')
 _TAIL = re.compile(r'\.(?:conv|rbr_reparam)$')
@@ -53,12 +51,12 @@ def find_groups(flow: Dataflow) -> List[Group]:
     members: Dict[str, List[str]] = {}
     for layer in flow.layers:
         members.setdefault(group_name(layer), []).append(layer)
-    return [Group(name, tuple(layers), bool(PREDICTION.search(layers[-1])))
+    return [Group(name, tuple(layers), all(map(flow.is_prediction, layers)))
             for name, layers in members.items()]
 
 
 def default_layers(flow: Dataflow) -> List[str]:
-    """Return every weighted layer but the predictions: full INT8.
+    """Return every weighted layer but those whose output is decoded: full INT8.
 
     Args:
         flow (Dataflow): The model's tensors.
@@ -66,4 +64,4 @@ def default_layers(flow: Dataflow) -> List[str]:
     Returns:
         list[str]: Names of the layers.
     """
-    return [layer for layer in flow.layers if not PREDICTION.search(layer)]
+    return [layer for layer in flow.layers if not flow.is_prediction(layer)]

@@ -20,21 +20,18 @@ class Selection:
     classes: FrozenSet[str]
 
 
-def select(flow: Dataflow, layers: Iterable[str], integer_outputs: bool = True) -> Selection:
+def select(flow: Dataflow, layers: Iterable[str]) -> Selection:
     """Return what is 8 bit if these layers are.
 
     A sum is 8 bit if the layer that makes its later input (the branch) is. A
-    tensor is 8 bit if an 8-bit layer reads it, or an 8-bit sum as its shortcut.
+    tensor is 8 bit if an 8-bit layer reads it, or an 8-bit sum as its shortcut, or if an
+    8-bit layer or sum makes it and another reads it: ONNX Runtime's integer kernels exist in
+    that form only, and in YOLO-NAS, where the ReLU comes before the addition, a convolution
+    cannot absorb the addition in TensorRT either.
 
     Args:
         flow (Dataflow): The model's tensors.
         layers (Iterable[str]): 8-bit layers.
-        integer_outputs (bool): Whether what an 8-bit layer or sum makes is 8 bit
-            too where another layer or sum reads it. ONNX Runtime's integer
-            kernels exist in that form only, and in YOLO-NAS, where the ReLU
-            comes before the addition, a convolution cannot absorb the addition
-            in TensorRT either. False leaves such tensors float, for runtimes
-            whose kernels can. Defaults to True.
 
     Returns:
         Selection: Layers, sums and tensor classes that are 8 bit.
@@ -53,9 +50,7 @@ def select(flow: Dataflow, layers: Iterable[str], integer_outputs: bool = True) 
     classes = {flow.input_class(layer) for layer in chosen}
     for add in additions:
         classes.add(flow.tensor_class(add.shortcut))
-        if integer_outputs:
-            classes.add(flow.tensor_class(add.name))
-    if integer_outputs:
-        classes.update(flow.output_class(layer) for layer in chosen)
+        classes.add(flow.tensor_class(add.name))
+    classes.update(flow.output_class(layer) for layer in chosen)
     read = frozenset(name for name in classes if flow.readers(name))
     return Selection(chosen, frozenset(add.name for add in additions), read)

@@ -50,6 +50,8 @@ class StepGraph(OnnxGraph):
             kind, used = self.kind(node, inputs)
             if kind:
                 ops.append(Op(kind, used, node.output[0]))
+            else:
+                ops.extend(Op('other', inputs, output) for output in node.output)
         return ops
 
     def kind(self, node: onnx.NodeProto, inputs: Tuple[str, ...]) -> Tuple[str, tuple]:

@@ -1,5 +1,5 @@
 """The computation of a torch model as a list of steps."""
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -35,9 +35,11 @@ class _Recorder(TorchFunctionMode):
         name = getattr(func, '__name__', '')
         if isinstance(output, Tensor):
             op = self._step(name, args, kwargs, output)
-            if op is not None:
-                self.ops.append(op)
-        self._alive.append((args, output))
+            self.ops.append(op or Op('other', _tensors(args, kwargs), id(output)))
+        elif isinstance(output, (tuple, list)):
+            self.ops.extend(Op('other', _tensors(args, kwargs), id(part)) for part in output
+                            if isinstance(part, Tensor))
+        self._alive.append((args, kwargs, output))
         return output
 
     def _step(self, name: str, args: Sequence, kwargs: dict, output: Tensor) -> Optional[Op]:
@@ -67,6 +69,19 @@ class _Recorder(TorchFunctionMode):
         if left.shape != right.shape:
             return None
         return Op('add', (id(left), id(right)), id(output), self.sites[-1])
+
+
+def _tensors(*values: Any) -> Tuple[int, ...]:
+    """Return the ids of the tensors in arguments."""
+    found: List[int] = []
+    for value in values:
+        if isinstance(value, Tensor):
+            found.append(id(value))
+        elif isinstance(value, dict):
+            found.extend(_tensors(*value.values()))
+        elif isinstance(value, (tuple, list)):
+            found.extend(_tensors(*value))
+    return tuple(found)
 
 
 def is_weighted(module: nn.Module) -> bool:

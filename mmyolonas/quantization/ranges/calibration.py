@@ -35,7 +35,7 @@ def calibrate(quantised: QuantizedModel,
             ``'mse'`` (least squared error); ``'entropy'`` (least divergence).
             Defaults to ``'max'``.
         percentile (float): For ``'percentile'``, in 0..100. Defaults to 99.99,
-            as in SuperGradients.
+            as in SuperGradients. The network's input always has its largest value.
 
     Returns:
         RangeTable: The ranges.
@@ -50,7 +50,11 @@ def calibrate(quantised: QuantizedModel,
     if num_images is not None and num_images < 1:
         raise UserError(f'calibration needs at least one image, got num_images={num_images}.')
     quantizers = quantised.activations
-    _start(quantizers.values(), 'max' if method == 'max' else 'histogram')
+    # an image has few levels and a constant border: its ends are known, not a matter of shares
+    pinned = {name for name in quantizers if quantised.flow.is_input(name)}
+    methods = {name: 'max' if name in pinned else method for name in quantizers}
+    for name, quantizer in quantizers.items():
+        _start(quantizer, 'max' if methods[name] == 'max' else 'histogram')
     try:
         count = _collect(quantised, batches, num_images)
     finally:
@@ -58,18 +62,17 @@ def calibrate(quantised: QuantizedModel,
             quantizer.enable_quant()
             quantizer.disable_calib()
     for name in track(list(quantizers), f'ranges by {method}'):
-        _load_range(name, quantizers[name], method, percentile)
+        _load_range(name, quantizers[name], methods[name], percentile)
     quantised.apply(quantised.selection)
     label = f'percentile {percentile:g}' if method == 'percentile' else method
     return quantised.table(label, count)
 
 
-def _start(quantizers: Iterable['TensorQuantizer'], calibrator: str) -> None:
-    for quantizer in quantizers:
-        quantizer.set_from_attribute_config({'calibrator': calibrator})
-        quantizer.enable()
-        quantizer.disable_quant()
-        quantizer.enable_calib()
+def _start(quantizer: 'TensorQuantizer', calibrator: str) -> None:
+    quantizer.set_from_attribute_config({'calibrator': calibrator})
+    quantizer.enable()
+    quantizer.disable_quant()
+    quantizer.enable_calib()
 
 
 def _collect(quantised: QuantizedModel, batches: Iterable[Tensor],

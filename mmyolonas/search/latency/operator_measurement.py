@@ -5,7 +5,7 @@ from typing import Any, Callable, Dict, Iterable, Sequence, Tuple, Union
 import onnx
 from torch import nn
 
-from mmyolonas.search.latency.machine import describe_machine
+from mmyolonas.runtime.machine import describe_machine
 from mmyolonas.search.latency.operator_table import FORMAT, OperatorTable
 from mmyolonas.search.latency.operators import Operator, sides
 from mmyolonas.utils import UserError, track

@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from mmyolonas.search.latency.machine import describe_machine
+from mmyolonas.runtime.machine import describe_machine
 from mmyolonas.search.latency.operator_model import (
     Accuracy,
     KindModel,
@@ -70,7 +70,7 @@ class OperatorTable:
     Args:
         target (str): ``'onnxruntime'``, ``'openvino'`` or ``'tensorrt'``.
         machine (dict): What it was measured on; see
-            :func:`mmyolonas.search.latency.machine.describe_machine`.
+            :func:`mmyolonas.runtime.machine.describe_machine`.
         networks (list[NetworkRecord]): Measurements.
         operators (list[Operator]): Operators, which ``networks`` count.
     """

@@ -21,12 +21,12 @@ def describe_machine(target: str, num_threads: int = 1) -> Dict[str, Any]:
     if target == 'tensorrt':
         from mmyolonas.runtime.cuda import device_identity
         gpu = ' '.join(filter(None, device_identity()))
-    return dict(cpu=_cpu_name(), gpu=gpu, system=platform.platform(terse=True),
+    return dict(cpu=cpu_name(), gpu=gpu, system=platform.platform(terse=True),
                 runtime_version=runtime_version, num_threads=num_threads,
                 date=datetime.date.today().isoformat())
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
     """Return the processor's name with family and model, which some names leave out."""
     try:
         text = Path('/proc/cpuinfo').read_text(encoding='utf-8')
