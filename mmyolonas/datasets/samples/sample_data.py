@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
@@ -17,7 +18,7 @@ import cv2
 import numpy as np
 
 from mmyolonas.datasets.samples.sample_figures import KEYPOINT_NAMES, SKELETON, figures_image
-from mmyolonas.datasets.samples.sample_shapes import SHAPE_CLASSES, shapes_image
+from mmyolonas.datasets.samples.sample_shapes import SHAPE_CLASSES, SHAPE_KINDS, shapes_image
 from mmyolonas.datasets.samples.sample_textures import texture_bank
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import is_full_disk, read_json, write_image, write_json, write_text
@@ -32,7 +33,8 @@ def generate_detection_samples(out_dir: str,
                                num_train: int = 400,
                                num_val: int = 100,
                                size: int = 320,
-                               seed: int = 0) -> Dict[str, str]:
+                               seed: int = 0,
+                               kind: str = 'shapes') -> Dict[str, str]:
     """Write images of textured shapes with boxes of five classes.
 
     The folder gets ``train/`` and ``val/`` with JPEG images and
@@ -46,6 +48,8 @@ def generate_detection_samples(out_dir: str,
         num_val (int): Number of held-out images. Defaults to 100.
         size (int): Side length of the images in pixels. Defaults to 320.
         seed (int): Images depend on it and their number. Defaults to 0.
+        kind (str): 'shapes', or 'single' (one large object), 'crowd' (many small ones),
+            'tail' (classes of very different frequency). Defaults to 'shapes'.
 
     Returns:
         dict[str, str]: Paths of the annotation files under 'train', 'val'.
@@ -59,8 +63,9 @@ def generate_detection_samples(out_dir: str,
     def annotate(obj) -> dict:
         return dict(category_id=obj.label + 1, bbox=obj.bbox, area=obj.area)
 
-    return _generate(out_dir, 'detection', 'instances', (num_train, num_val), size, seed,
-                     shapes_image, annotate, categories)
+    task = 'detection' if kind == 'shapes' else f'detection, {kind}'
+    return _generate(out_dir, task, 'instances', (num_train, num_val), size, seed,
+                     partial(shapes_image, kind=SHAPE_KINDS[kind]), annotate, categories)
 
 
 def generate_pose_samples(out_dir: str,
@@ -192,10 +197,15 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     parser.add_argument('--num-val', type=int, default=100, help='held-out images (100)')
     parser.add_argument('--size', type=int, default=320, help='side length in pixels (320)')
     parser.add_argument('--seed', type=int, default=0, help='seed of the drawings (0)')
+    parser.add_argument('--kind', choices=list(SHAPE_KINDS), default='shapes', help='of detection: '
+                        'single has one large object an image, crowd many small ones, tail '
+                        'classes of very different frequency (shapes)')
     args = parser.parse_args(argv)
-    generate = generate_detection_samples if args.task == 'detection' else generate_pose_samples
+    counts = args.num_train, args.num_val, args.size, args.seed
     try:
-        files = generate(args.out_dir, args.num_train, args.num_val, args.size, args.seed)
+        files = (generate_detection_samples(args.out_dir, *counts, *(
+            [args.kind] if args.kind != 'shapes' else [])) if args.task == 'detection'
+            else generate_pose_samples(args.out_dir, *counts))
     except (FileExistsError, ValueError) as error:
         parser.error(str(error))
     print('\n'.join(files.values()))

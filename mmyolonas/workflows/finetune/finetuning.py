@@ -118,14 +118,12 @@ def look_at_data(task: Finetuning) -> Results:
     """Read and check the data, draw what was found, choose settings, write the config."""
     from mmyolonas.datasets.formats.layouts import read_layout
     from mmyolonas.datasets.inspection.report import inspect_data
-    from mmyolonas.utils.checkpoint_match import state_of
-    from mmyolonas.utils.checkpoints import read_checkpoint
     from mmyolonas.utils.data_error import DataError
     from mmyolonas.visualization.data_report import draw_data_report
     from mmyolonas.workflows.finetune.finetune_config import write_config
-    if task.options.pretrained:
-        # all of it: a damaged file is found out before an hour of looking at images
-        state_of(read_checkpoint(task.options.pretrained), task.options.pretrained)
+    from mmyolonas.workflows.finetune.start_weights import read_start
+    # all of it: a damaged file is found out before an hour of looking at images
+    start = read_start(task.options.pretrained) if task.options.pretrained else None
     report = inspect_data(read_layout(task.data, task.format))
     print(report.to_text(), flush=True)
     folder = task.work_dir / 'data'
@@ -137,7 +135,8 @@ def look_at_data(task: Finetuning) -> Results:
                         'leave them out with --drop-bad-images')
     pictures = draw_data_report(report, folder)
     splits = _annotation_files(report, folder)
-    settings = choose_settings(report, task.options, **_machine(task.options.model))
+    settings = choose_settings(report, task.options, start=start,
+                               **_machine(task.options.model))
     for reason in settings.reasons:
         print(f'  {reason}')
     write_config(task.config, report.classes, splits, settings)
