@@ -1,4 +1,4 @@
-"""How good the default of tools/finetune.py is, on several kinds of data.
+r"""How good the default of tools/finetune.py is, on several kinds of data.
 
 Trains with the default and with each way of --ways on each set and seed, and prints AP on
 the test images (on the validation images where there are none): mean and spread over the
@@ -13,7 +13,7 @@ crowd (many small objects), tail (rare classes), few (30 images).
 What is done is not repeated, and a killed training goes on, so that it can be run in
 pieces: timeout 600 python benchmarks/finetune_sets.py ... until it ends by itself.
 
-    python benchmarks/finetune_sets.py --data data --sets bccd single tail --ways \\
+    python benchmarks/finetune_sets.py --data data --sets bccd single tail --ways \
         mosaic='--mix mosaic' 'more epochs=--epochs 60'
 """
 import argparse
@@ -83,7 +83,8 @@ def run(data: Path, work: Path, options: List[str], seed: int) -> Dict[str, Any]
     if note.is_file():
         return json.loads(note.read_text())
     run_tool([str(ROOT / 'tools' / 'finetune.py'), str(data), '--work-dir', str(work),
-              '--seed', str(seed), *options], work.with_suffix('.log'), show=r'Epoch\(val\).*mAP: .*')
+              '--seed', str(seed), *options], work.with_suffix('.log'),
+             show=r'Epoch\(val\).*mAP: .*')
     reports = json.loads((work / 'evaluation' / 'report.json').read_text())
     *_, last = reports.values()
     stages = json.loads((work / 'stages.json').read_text())['stages']

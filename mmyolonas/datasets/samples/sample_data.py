@@ -64,8 +64,9 @@ def generate_detection_samples(out_dir: str,
         return dict(category_id=obj.label + 1, bbox=obj.bbox, area=obj.area)
 
     task = 'detection' if kind == 'shapes' else f'detection, {kind}'
-    return _generate(out_dir, task, 'instances', (num_train, num_val), size, seed,
-                     partial(shapes_image, kind=SHAPE_KINDS[kind]), annotate, categories)
+    draw = shapes_image if kind == 'shapes' else partial(shapes_image, kind=SHAPE_KINDS[kind])
+    return _generate(out_dir, task, 'instances', (num_train, num_val), size, seed, draw, annotate,
+                     categories)
 
 
 def generate_pose_samples(out_dir: str,
