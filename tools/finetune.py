@@ -24,7 +24,9 @@ from mmyolonas.workflows.finetune.finetuning import Finetuning, finetune
 EXAMPLES = '''examples:
   python tools/finetune.py data/bccd
   python tools/finetune.py data/mine/data.yaml --model m --pretrained yolonas_m_coco.pth
-  python tools/finetune.py data/mine --epochs 100 --imgsz 640 --work-dir work_dirs/mine'''
+  python tools/finetune.py data/mine --epochs 100 --imgsz 640 --work-dir work_dirs/mine
+  torchrun --nproc_per_node 8 tools/finetune.py data/mine --launcher pytorch --batch 64
+  srun --ntasks-per-node 8 --gres gpu:8 python tools/finetune.py data/mine --launcher slurm'''
 
 
 def parse_args():
@@ -57,6 +59,12 @@ def parse_args():
                         'missing or damaged')
     parser.add_argument('--work-dir', type=Path, help='folder of the results (default: '
                         'work_dirs/finetune_<name of DATA>)')
+    parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm'), default='none',
+                        help='what has started several processes of this command, which share '
+                        '--work-dir (see the examples; default: none)')
+    # torch.distributed.launch passes it in either spelling
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
+                        help=argparse.SUPPRESS)
     parser.add_argument('--fresh', action='store_true', help='look at the data and train anew; an '
                         'earlier training is kept under another name')
     return parser.parse_args()
@@ -100,7 +108,7 @@ def main() -> None:
     work_dir = args.work_dir or Path('work_dirs') / f'finetune_{name}'
     check_folder(work_dir)
     finetune(Finetuning(args.data, work_dir.absolute(), args.format, options,
-                        args.drop_bad_images), args.fresh)
+                        args.drop_bad_images, args.launcher), args.fresh)
 
 
 if __name__ == '__main__':

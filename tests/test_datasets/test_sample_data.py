@@ -1,5 +1,6 @@
 """The generated sample data: format, determinism, and that boxes fit the drawings."""
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -157,7 +158,7 @@ def test_kinds_of_sets(tmp_path):
     found = {}
     for kind in ('single', 'crowd', 'tail'):
         files = generate_detection_samples(str(tmp_path / kind), 40, 1, 96, kind=kind)
-        found[kind] = json.load(open(files['train']))['annotations']
+        found[kind] = json.loads(Path(files['train']).read_text())['annotations']
     assert len(found['single']) <= 40 and len(found['crowd']) > 20 * 40
     assert min(a['bbox'][2] for a in found['single']) > max(a['bbox'][2] for a in found['crowd'])
     counts = np.bincount([a['category_id'] for a in found['tail']], minlength=6)
