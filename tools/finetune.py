@@ -10,6 +10,7 @@ Writes to the work folder: data/ (what is in the data, and warnings), config.py
 evaluation/ (pictures of scores and mistakes) and report.md. Killed or
 interrupted, the same command goes on. Nothing is downloaded.
 """
+import argparse
 from pathlib import Path
 
 from mmyolonas.datasets.formats.layouts import FORMATS
@@ -23,7 +24,9 @@ from mmyolonas.workflows.finetune.finetuning import Finetuning, finetune
 EXAMPLES = '''examples:
   python tools/finetune.py data/bccd
   python tools/finetune.py data/mine/data.yaml --model m --pretrained yolonas_m_coco.pth
-  python tools/finetune.py data/mine --epochs 100 --imgsz 640 --work-dir work_dirs/mine'''
+  python tools/finetune.py data/mine --epochs 100 --imgsz 640 --work-dir work_dirs/mine
+  torchrun --nproc_per_node 8 tools/finetune.py data/mine --launcher pytorch --batch 64
+  srun --ntasks-per-node 8 --gres gpu:8 python tools/finetune.py data/mine --launcher slurm'''
 
 
 def parse_args():
@@ -49,15 +52,42 @@ def parse_args():
     parser.add_argument('--lr', type=arguments.positive,
                         help='highest learning rate (default: by batch size, '
                         'model and --pretrained)')
+    add_recipe_options(parser)
     parser.add_argument('--seed', type=arguments.seed, default=0,
                         help='of weights, order and augmentation')
     parser.add_argument('--drop-bad-images', action='store_true', help='leave out images that are '
                         'missing or damaged')
     parser.add_argument('--work-dir', type=Path, help='folder of the results (default: '
                         'work_dirs/finetune_<name of DATA>)')
+    parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm'), default='none',
+                        help='what has started several processes of this command, which share '
+                        '--work-dir (see the examples; default: none)')
+    # torch.distributed.launch passes it in either spelling
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
+                        help=argparse.SUPPRESS)
     parser.add_argument('--fresh', action='store_true', help='look at the data and train anew; an '
                         'earlier training is kept under another name')
     return parser.parse_args()
+
+
+def add_recipe_options(parser: argparse.ArgumentParser) -> None:
+    """Add what else of the training may be chosen."""
+    parser.add_argument('--mix', choices=('auto', 'none', 'mosaic', 'mixup', 'both'),
+                        default='auto', help='whether images are put together, but for the last '
+                        'eighth of the epochs (default: by objects of an image and steps)')
+    parser.add_argument('--balance', choices=('auto', 'on', 'off'), default='auto',
+                        help='show images of rare classes more often (default: if a class is in '
+                        'less than a tenth of the images)')
+    parser.add_argument('--multi-scale', action='store_true', help='change the image size every '
+                        'ten steps, from three quarters to five quarters')
+    parser.add_argument('--freeze', type=arguments.natural, default=0, metavar='STAGES',
+                        help='keep the stem and the first STAGES stages of --pretrained as they '
+                        'are (1 to 4; default: 0, nothing is kept)')
+    parser.add_argument('--head-lr', type=arguments.positive, default=1.0, metavar='FACTOR',
+                        help="factor of the head's learning rate (default: 1)")
+    parser.add_argument('--patience', type=arguments.natural, metavar='EPOCHS',
+                        help='end the training after EPOCHS without a gain, 0 for never (default: '
+                        'a third of --epochs from 51 on, else never)')
 
 
 def main() -> None:
@@ -65,15 +95,20 @@ def main() -> None:
     args = parse_args()
     if args.model not in ('s', 'm', 'l') and not args.model.endswith('.py'):
         raise UserError(f'--model must be s, m, l or a config file, got {args.model!r}.')
+    if args.freeze > 4:
+        raise UserError(f'--freeze must be 0 to 4, the backbone has 4 stages; got {args.freeze}.')
+    if args.freeze and not args.pretrained:
+        raise UserError('--freeze needs --pretrained: without weights there is nothing to keep.')
     name = (args.data if args.data.is_dir() else args.data.parent).absolute().name
     # the config has to work from any folder
     pretrained = args.pretrained and str(Path(args.pretrained).absolute())
     options = FinetuneOptions(args.model, pretrained, args.epochs, args.imgsz, args.batch,
-                              args.flip, args.lr, args.seed)
+                              args.flip, args.lr, args.seed, args.mix, args.balance,
+                              args.multi_scale, args.freeze, args.head_lr, args.patience)
     work_dir = args.work_dir or Path('work_dirs') / f'finetune_{name}'
     check_folder(work_dir)
     finetune(Finetuning(args.data, work_dir.absolute(), args.format, options,
-                        args.drop_bad_images), args.fresh)
+                        args.drop_bad_images, args.launcher), args.fresh)
 
 
 if __name__ == '__main__':

@@ -3,7 +3,7 @@ from mmyolonas.utils.lazy import lazy_names
 
 __getattr__, __dir__, __all__ = lazy_names(__name__, {
     'FinetuneOptions': 'mmyolonas.workflows.finetune.finetune_settings',
-    'Finetuning': 'mmyolonas.workflows.finetune.finetuning',
+    'Finetuning': 'mmyolonas.workflows.finetune.task',
     'InferenceOptions': 'mmyolonas.inference.inference',
     'Prediction': 'mmyolonas.inference.prediction',
     'Predictor': 'mmyolonas.inference.inference',

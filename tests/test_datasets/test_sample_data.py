@@ -1,5 +1,6 @@
 """The generated sample data: format, determinism, and that boxes fit the drawings."""
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -157,3 +158,17 @@ class TestCommandLine:
         with pytest.raises(SystemExit):
             main(['detection', str(tmp_path)])
         assert 'exists and holds other data' in capsys.readouterr().err
+
+
+def test_kinds_of_sets(tmp_path):
+    """One large object, many small ones, rare classes; another kind is another set."""
+    found = {}
+    for kind in ('single', 'crowd', 'tail'):
+        files = generate_detection_samples(str(tmp_path / kind), 40, 1, 96, kind=kind)
+        found[kind] = json.loads(Path(files['train']).read_text())['annotations']
+    assert len(found['single']) <= 40 and len(found['crowd']) > 20 * 40
+    assert min(a['bbox'][2] for a in found['single']) > max(a['bbox'][2] for a in found['crowd'])
+    counts = np.bincount([a['category_id'] for a in found['tail']], minlength=6)
+    assert counts[1] > counts[2] > counts[3] >= counts[4] and counts[1] > 10 * counts[5]
+    with pytest.raises(FileExistsError):
+        generate_detection_samples(str(tmp_path / 'tail'), 40, 1, 96)

@@ -35,9 +35,9 @@ guards = [
     dict(type='mmyolonas.NonFiniteLossHook'),
     dict(type='mmyolonas.EpochSeedHook'),
     dict(type='mmyolonas.CheckpointMatchHook'),
-    # 100 epochs without a gain of 1e-4
+    # 100 epochs without a gain of 1e-4, counted over interruptions
     dict(
-        type='EarlyStoppingHook',
+        type='mmyolonas.PatienceHook',
         monitor='coco/AP',
         rule='greater',
         min_delta=1e-4,

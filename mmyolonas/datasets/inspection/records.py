@@ -1,6 +1,6 @@
 """What was found in a data set, as values and as text."""
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -9,6 +9,9 @@ from mmyolonas.datasets.formats.layouts import DataLayout
 from mmyolonas.datasets.inspection.box_table import BoxTable
 from mmyolonas.datasets.inspection.image_scan import ScannedImage
 from mmyolonas.utils.names import printable
+
+if TYPE_CHECKING:
+    from mmyolonas.datasets.inspection.upright import Uprightness
 
 
 @dataclass
@@ -57,6 +60,8 @@ class DataReport:
         leaks (list): The groups with images of more than one part.
         series (int): Images that look alike, as of a fixed camera, and had to be
             divided between training and validation.
+        upright (Uprightness, optional): Whether the training objects have a top and a
+            bottom.
         notes (list[str]): What was decided, in sentences.
         warnings (list[str]): What should be looked at, in sentences.
     """
@@ -66,6 +71,7 @@ class DataReport:
     similar: List[List[Tuple[str, int]]] = field(default_factory=list)
     leaks: List[List[Tuple[str, int]]] = field(default_factory=list)
     series: int = 0
+    upright: Optional['Uprightness'] = None
     notes: List[str] = field(default_factory=list)
     warnings: List[str] = field(default_factory=list)
 

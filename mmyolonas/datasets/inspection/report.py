@@ -8,6 +8,7 @@ from mmyolonas.datasets.inspection import data_warnings as checks
 from mmyolonas.datasets.inspection.box_table import box_table
 from mmyolonas.datasets.inspection.image_scan import ScannedImage, scan_images, similar_groups
 from mmyolonas.datasets.inspection.records import DataReport, SplitReport
+from mmyolonas.datasets.inspection.upright import uprightness
 
 
 def inspect_data(layout: DataLayout, occurring_only: bool = False) -> DataReport:
@@ -43,6 +44,7 @@ def inspect_data(layout: DataLayout, occurring_only: bool = False) -> DataReport
     report = DataReport(layout, classes, splits, notes=notes)
     report.similar, report.leaks = _similar(splits)
     report.series = sum(map(len, series))
+    report.upright = uprightness(splits['train'])
     divided = {path for group in series for path in group}
     # said in a sentence of its own
     report.leaks = [group for group in report.leaks

@@ -24,6 +24,28 @@ _MIN_VISIBLE = 0.55
 _TRIES = 12
 
 
+@dataclass(frozen=True)
+class ShapeKind:
+    """What the images of a generated set are like.
+
+    Attributes:
+        counts (tuple[int, int]): Least number of objects, and one more than the most.
+        radii (tuple[float, float]): Radii as shares of the image's side.
+        shares (tuple[float, ...]): How often each class occurs; all alike if empty.
+    """
+    counts: Tuple[int, int] = (2, 7)
+    radii: Tuple[float, float] = (0.11, 0.24)
+    shares: Tuple[float, ...] = ()
+
+
+#: Kinds of sets: the usual one, one large object, many small ones, a few common classes.
+SHAPE_KINDS = dict(
+    shapes=ShapeKind(),
+    single=ShapeKind((1, 2), (0.2, 0.42)),
+    crowd=ShapeKind((25, 60), (0.03, 0.07)),
+    tail=ShapeKind(shares=(0.64, 0.24, 0.08, 0.03, 0.01)))
+
+
 @dataclass
 class SampleObject:
     """One object of a generated image.
@@ -123,14 +145,16 @@ def _draw(rng: np.random.Generator, canvas: np.ndarray, bank: TextureBank,
     blend(canvas, patch, mask, x, y)
 
 
-def shapes_image(rng: np.random.Generator, bank: TextureBank,
-                 size: int) -> Tuple[np.ndarray, List[SampleObject]]:
+def shapes_image(rng: np.random.Generator, bank: TextureBank, size: int,
+                 kind: ShapeKind = SHAPE_KINDS['shapes']
+                 ) -> Tuple[np.ndarray, List[SampleObject]]:
     """Generate one image.
 
     Args:
         rng (Generator): Source of randomness.
         bank (TextureBank): Made by ``texture_bank`` for this size.
         size (int): Side length in pixels.
+        kind (ShapeKind): How many objects of which sizes and classes.
 
     Returns:
         tuple[ndarray, list[SampleObject]]: The BGR image (size, size, 3)
@@ -139,11 +163,12 @@ def shapes_image(rng: np.random.Generator, bank: TextureBank,
     canvas = background(rng, bank, size)
     draw_clutter(rng, canvas)
     owners, labels = _Owners(size), []
-    count = 0 if rng.random() < 1 / 30 else rng.integers(2, 7)
+    count = 0 if rng.random() < 1 / 30 else rng.integers(*kind.counts)
     for _ in range(count):
-        label = int(rng.integers(len(SHAPE_CLASSES)))
+        label = int(rng.choice(len(SHAPE_CLASSES), p=kind.shares) if kind.shares
+                    else rng.integers(len(SHAPE_CLASSES)))
         for _ in range(_TRIES):
-            radius = size * np.exp(rng.uniform(np.log(0.11), np.log(0.24)))
+            radius = size * np.exp(rng.uniform(*np.log(kind.radii)))
             rings = shape_outline(rng, label, radius)
             mask, low = _shape_mask(rings, rng.uniform(0, size, 2), size)
             whole = cv2.contourArea(rings[0].astype(np.float32))

@@ -84,9 +84,11 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def after_val_epoch(self, runner, metrics: Optional[Dict[str, float]] = None) -> None:
         """Save the best checkpoint, then note that its epoch or iteration is validated."""
-        super().after_val_epoch(runner, metrics or {})
         # a train loop that was not built yet is still a dict: there is no training
-        if isinstance(runner._train_loop, BaseLoop) and is_main_process():
+        if not isinstance(runner._train_loop, BaseLoop):
+            return
+        super().after_val_epoch(runner, metrics or {})
+        if is_main_process():
             with self._explained(runner, 'the note of the last validation'):
                 write_text(Path(runner.work_dir) / _VALIDATED, f'{runner.iter}\n')
 

@@ -11,148 +11,12 @@ from mmyolonas.utils.configs import load_config
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import write_text
 from mmyolonas.utils.inert import literal, write_config_values
+from mmyolonas.workflows.finetune import config_parts as parts
 from mmyolonas.workflows.finetune.finetune_settings import FinetuneSettings
 
 #: Names and paths of the data, beside the config.
 VALUES_NAME = 'config_values.json'
 _MANY = 200  # objects of an image, from which the base config's 300 detections are too few
-
-_HEAD = '''# YOLO-NAS on your own data. An ordinary config: change what you like, then train on
-# with tools/train.py. Names and paths are in {values_name}, as data: a config
-# is code, and what a data set calls its classes must not become part of it.
-_base_ = {bases}
-
-dataset_values = _base_.dataset_values
-# The order of the names is that of the labels.
-classes = tuple(dataset_values['classes'])
-metainfo = dict(classes=classes)
-# Annotations in COCO format, and the folder that their file names start from.
-{files}
-
-# Images are fitted to (width, height) and padded to multiples of 32.
-fit_scale = {fit_scale}
-img_scale = {img_scale}
-
-batch_size = {batch_size}
-max_epochs = {epochs}  # {steps} steps in all
-warmup_steps = {warmup_steps}
-lr = {lr}
-num_workers = {num_workers}
-# Weights to start from; the class layers are left out if the number of classes
-# differs.
-load_from = dataset_values['load_from']
-'''
-
-_MODEL = '''
-model = dict(
-{architecture}    bbox_head=dict({head}num_classes=len(classes)),
-    test_cfg=dict(score_thr=0.01, nms=dict(iou_threshold=0.65){most}))
-
-train_pipeline = [
-    dict(type='LoadImageFromFile', backend_args=None),
-    dict(type='LoadAnnotations', with_bbox=True),
-    dict(
-        type='mmyolonas.YOLONASRandomAffine',
-        img_scale=fit_scale,
-        max_translate_ratio=0.15,
-        scaling_ratio_range=(0.75, 1.3),
-        flip_prob={flip_prob}),
-{vertical}    dict(
-        type='mmyolonas.HSVRandomAug',
-        hue_delta=5,
-        saturation_delta=30,
-        value_delta=30,
-        prob=0.5),
-    dict(type='Pad', size=img_scale, pad_val=_base_.pad_val),
-    dict(type='PackDetInputs'),
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile', backend_args=None),
-    dict(type='Resize', scale=fit_scale, keep_ratio=True),
-    dict(type='Pad', size=img_scale, pad_val=_base_.pad_val),
-    dict(type='LoadAnnotations', with_bbox=True),
-    dict(
-        type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape',
-                   'scale_factor')),
-]
-'''
-
-_DATA = '''
-train_dataset = dict(
-    type='mmyolonas.CheckedCocoDataset',
-    ann_file=train_ann_file,
-    data_prefix=dict(img=train_images),
-    metainfo=metainfo,
-    strict={strict},
-    filter_cfg=dict(filter_empty_gt=False),
-    pipeline=train_pipeline)
-train_dataloader = dict(
-    batch_size=batch_size,
-    num_workers=num_workers,
-    persistent_workers=num_workers > 0,
-    pin_memory={gpu},
-    dataset={train_dataset})
-'''
-
-_SCORED = '''{split}_dataloader = dict(
-    batch_size=8,
-    num_workers={val_workers},
-    persistent_workers={val_persistent},
-    pin_memory={gpu},
-    dataset=dict(
-        data_root='',
-        ann_file={split}_ann_file,
-        data_prefix=dict(img={split}_images),
-        metainfo=metainfo,
-        strict={strict},
-        pipeline=test_pipeline))
-{split}_evaluator = dict(ann_file={split}_ann_file, classwise=True, strict={strict})
-'''
-
-_SAME = '''# There is no test split.
-test_dataloader = val_dataloader
-test_evaluator = val_evaluator
-'''
-
-_SCHEDULE = '''
-train_cfg = dict(max_epochs=max_epochs, val_interval={val_interval}{last})
-param_scheduler = [
-    dict(
-        type='LinearLR',
-        start_factor=1e-2,
-        by_epoch=False,
-        begin=0,
-        end=warmup_steps),
-    dict(
-        type='CosineAnnealingLR',
-        begin=0,
-        end=max_epochs,
-        T_max=max_epochs,
-        eta_min_ratio=0.02,
-        by_epoch=True,
-        convert_to_iter_based=True),
-]
-optim_wrapper = dict(optimizer=dict(lr=lr, weight_decay={weight_decay}))
-auto_scale_lr = dict(base_batch_size=batch_size)
-randomness = dict(seed={seed})
-{ema}default_hooks = dict(checkpoint=dict(max_keep_ckpts=1))
-'''
-
-_REPEATED = '''dict(
-        _delete_=True,
-        type='RepeatDataset',  # for epochs of a useful length
-        times={repeat},
-        dataset=train_dataset)'''
-
-_EMA = '''custom_hooks = [
-    dict(
-        type='mmyolonas.ScheduledEMAHook',
-        decay={decay},
-        schedule='threshold'),
-    *_base_.custom_hooks[1:],
-]
-'''
 
 
 def write_config(path: Path, classes: Sequence[str], splits: Dict[str, CocoSplit],
@@ -188,17 +52,58 @@ def _config_text(classes: Sequence[str], splits: Dict[str, CocoSplit],
         vertical="    dict(type='RandomFlip', prob=0.5, direction='vertical'),\n"
                  if settings.flip == 'both' else '',
         val_workers=settings.num_workers if settings.gpu else 0, val_persistent=settings.gpu,
-        train_dataset=(_REPEATED.format(repeat=settings.repeat) if settings.repeat > 1
-                       else "dict(data_root='', **train_dataset)"),
-        most=_detections(splits),
+        train_dataset=_train_dataset(settings), most=_detections(splits),
         # the last epoch is validated whatever the interval
         last='' if settings.epochs % settings.val_interval == 0 else (
             f',\n                 dynamic_intervals=[({settings.epochs}, 1)]'),
-        ema='' if settings.ema_decay == 0.99 else _EMA.format(decay=settings.ema_decay))
-    values.update(_architecture(settings.model))
-    val, test = (_SCORED.replace('{split}', split) for split in ('val', 'test'))
-    parts = [_HEAD, _MODEL, _DATA, val, test if 'test' in splits else _SAME, _SCHEDULE]
-    return ''.join(part.format(**values) for part in parts)
+        hooks=_hooks(settings), **_schedule(settings))
+    values['pipeline'] = parts.PLAIN_PIPELINE
+    if settings.mix != 'none':
+        choices, shares = parts.MIXES[settings.mix]
+        values['pipeline'] = parts.MIXED_PIPELINE.format(
+            choices=choices, shares=shares, flip_prob=values['flip_prob'])
+    values.update(_architecture(settings))
+    val, test = (parts.SCORED.replace('{split}', split) for split in ('val', 'test'))
+    texts = [parts.HEAD, parts.MODEL, parts.DATA, val, test if 'test' in splits else parts.SAME,
+             parts.SCHEDULE]
+    return ''.join(text.format(**values) for text in texts)
+
+
+def _schedule(settings: FinetuneSettings) -> Dict[str, str]:
+    """Return what several processes and other rates of the head add."""
+    several = settings.processes > 1
+    rates = '' if settings.head_lr == 1 else (
+        f',\n    paramwise_cfg=dict(custom_keys=dict(bbox_head=dict(lr_mult={settings.head_lr})))')
+    return dict(
+        rates=rates, of_each=f'  # of each of {settings.processes} processes' if several else '',
+        whole_batch=f'batch_size * {settings.processes}' if several else 'batch_size',
+        # statistics of few images are poor
+        sync="sync_bn = 'torch'\n" if several and settings.batch_size < 8 else '')
+
+
+def _train_dataset(settings: FinetuneSettings) -> str:
+    """Return the training data of the loader, repeated and balanced as the settings say."""
+    delete = '_delete_=True,\n        '
+    inner, wrapped = 'train_dataset', settings.repeat > 1
+    if settings.balance:
+        inner = parts.BALANCED.format(delete='' if wrapped else delete, balance=settings.balance)
+    if wrapped:
+        inner = parts.REPEATED.format(delete=delete, repeat=settings.repeat, inner=inner)
+    return "dict(data_root='', **train_dataset)" if inner == 'train_dataset' else inner
+
+
+def _hooks(settings: FinetuneSettings) -> str:
+    """Return the hooks that the base config lacks; nothing if it has them all."""
+    ema = settings.ema_decay != 0.99
+    more = ''
+    if settings.closed:
+        more += parts.CLOSE.format(closed=settings.closed)
+    if settings.patience:
+        more += parts.PATIENCE.format(patience=settings.patience, monitor='coco/bbox_mAP')
+    if not (ema or more):
+        return ''
+    first = parts.EMA.format(decay=settings.ema_decay) if ema else '    _base_.custom_hooks[0],\n'
+    return parts.HOOKS.format(first=first, more=more)
 
 
 def _detections(splits: Dict[str, CocoSplit]) -> str:
@@ -241,14 +146,24 @@ def _bases(model: str) -> str:
     return '[\n' + ''.join(f'    {literal(name)},\n' for name in names) + ']'
 
 
-def _architecture(model: str) -> Dict[str, str]:
-    """Return the lines that make S another model."""
-    if model == 's' or model.endswith('.py'):
-        return dict(architecture='', head='')
-    other = base_model(model).model
-    lines = (f'    backbone=dict(arch={literal(other.backbone.arch)}),\n'
-             f'    neck=dict(arch={literal(other.neck.arch)}),\n')
-    return dict(architecture=lines, head=f'feat_channels={tuple(other.bbox_head.feat_channels)}, ')
+def _architecture(settings: FinetuneSettings) -> Dict[str, str]:
+    """Return the lines that make S another model, freeze stages and change the image size."""
+    model, lines, backbone, head = settings.model, '', {}, ''
+    if settings.multi_scale:
+        lines += ('    data_preprocessor=dict(batch_augments=[\n'
+                  f"        dict(type='mmyolonas.BatchRandomResize', seed={settings.seed})]),\n")
+    neck = ''
+    if not (model == 's' or model.endswith('.py')):
+        other = base_model(model).model
+        backbone['arch'] = other.backbone.arch
+        neck = f'    neck=dict(arch={literal(other.neck.arch)}),\n'
+        head = f'feat_channels={tuple(other.bbox_head.feat_channels)}, '
+    if settings.freeze:
+        backbone['frozen_stages'] = settings.freeze
+    if backbone:
+        items = ', '.join(f'{key}={literal(value)}' for key, value in backbone.items())
+        lines += f'    backbone=dict({items}),\n'
+    return dict(architecture=lines + neck, head=head)
 
 
 def _files(splits: Dict[str, CocoSplit]) -> str:

@@ -1,7 +1,6 @@
 """How to train on a data set, from what was seen of it and of the machine."""
 import math
 import os
-import re
 from dataclasses import dataclass, field
 from typing import List, Optional, Tuple
 
@@ -10,6 +9,9 @@ import numpy as np
 from mmyolonas.datasets.inspection.data_warnings import relative_sides
 from mmyolonas.datasets.inspection.records import DataReport
 from mmyolonas.utils.data_error import DataError
+from mmyolonas.workflows.finetune.mirroring import choose_flip
+from mmyolonas.workflows.finetune.recipe import choose_balance, choose_mix, choose_schedule
+from mmyolonas.workflows.finetune.start_weights import StartWeights
 
 # The recipe of configs/yolonas/yolonas_s_bccd.py, which the rules below extend.
 _BATCH, _LR, _DECAY, _EPOCHS = 4, 8e-4, 1e-2, 30
@@ -19,10 +21,6 @@ _LR_OF_MODEL = {'s': 1.0, 'm': 0.8, 'l': 0.7}
 _MIN_STEPS = 50  # of an epoch: images of tiny sets are repeated
 _SIZES = (320, 416, 512, 640, 800, 960, 1280)
 _MIN_SIDE = 8  # pixels that all but a tenth of the objects should have
-_FEW_BOXES = 40
-# Standard deviations that the mean height of objects is off the middle. COCO: 0.23 and more,
-# blood cells: 0.01, a mouse from above: 0.08.
-_SHIFT = 0.12
 
 
 @dataclass
@@ -38,6 +36,12 @@ class FinetuneOptions:
         flip: 'auto', 'both', 'horizontal' or 'none'.
         lr: Highest learning rate.
         seed: Of weights, order and augmentation.
+        mix: 'auto', 'none', 'mosaic', 'mixup' or 'both'.
+        balance: 'auto', 'on' or 'off': whether rare classes are shown more often.
+        multi_scale: Whether the image size changes during training.
+        freeze: First stages of the backbone that keep their weights; 0 for none.
+        head_lr: Factor of the head's learning rate.
+        patience: Epochs without a gain after which training ends; 0 for never.
     """
     model: str = 's'
     pretrained: Optional[str] = None
@@ -47,6 +51,12 @@ class FinetuneOptions:
     flip: str = 'auto'
     lr: Optional[float] = None
     seed: int = 0
+    mix: str = 'auto'
+    balance: str = 'auto'
+    multi_scale: bool = False
+    freeze: int = 0
+    head_lr: float = 1.0
+    patience: Optional[int] = None
 
 
 @dataclass
@@ -64,6 +74,13 @@ class FinetuneSettings:
         lr, weight_decay, ema_decay (float): Of AdamW, and the average's.
         num_workers, seed (int): Data workers, and the seed.
         gpu (bool): Whether there is one.
+        processes (int): Of a distributed training; each takes ``batch_size`` images.
+        mix (str): 'none', 'mosaic', 'mixup' or 'both'.
+        closed (int): Epochs at the end without mixed images.
+        balance (float): Share of the images that rare classes are brought towards; 0 for
+            no balancing.
+        multi_scale, freeze, head_lr: As in the options.
+        patience (int): Validations without a gain before the end; 0 for never.
         reasons (list[str]): Why, in sentences.
     """
     model: str
@@ -83,11 +100,21 @@ class FinetuneSettings:
     num_workers: int
     seed: int
     gpu: bool
+    processes: int = 1
+    mix: str = 'none'
+    closed: int = 0
+    balance: float = 0.0
+    multi_scale: bool = False
+    freeze: int = 0
+    head_lr: float = 1.0
+    patience: int = 0
     reasons: List[str] = field(default_factory=list)
 
 
 def choose_settings(report: DataReport, options: FinetuneOptions, max_pixels: Optional[int] = None,
-                    gpu: bool = False, cpus: Optional[int] = None) -> FinetuneSettings:
+                    gpu: bool = False, cpus: Optional[int] = None,
+                    start: Optional[StartWeights] = None,
+                    processes: int = 1) -> FinetuneSettings:
     """Choose the settings of a training.
 
     Args:
@@ -96,35 +123,71 @@ def choose_settings(report: DataReport, options: FinetuneOptions, max_pixels: Op
         max_pixels (int, optional): Pixels of a batch that fit into memory.
         gpu (bool): Whether there is one. Defaults to False.
         cpus (int, optional): Processor cores.
+        start (StartWeights, optional): What ``options.pretrained`` has learnt.
+        processes (int): Of a distributed training. Defaults to 1.
     """
     reasons: List[str] = []
+    count = usable_images(report)
+    fit = _fit_scale(report, _image_size(report, options, gpu, reasons), reasons)
+    padded = tuple(32 * math.ceil(side / 32) for side in fit)
+    share = batch_share(count, padded, options.batch, max_pixels, processes, reasons)
+    batch = share * processes
+    balance, shown = choose_balance(report, options.balance, reasons)
+    repeat = epoch_repeats(shown, batch, reasons)
+    epochs = options.epochs or _EPOCHS
+    steps = max(1, shown * repeat // batch) * epochs
+    mix = choose_mix(report, options.mix, steps, reasons)
+    schedule = choose_schedule(epochs, options.patience, mix != 'none', reasons)
+    lr, decay = _rate(options, batch, start, reasons)
+    return FinetuneSettings(
+        model=options.model, pretrained=options.pretrained, fit_scale=fit, img_scale=padded,
+        flip=choose_flip(report, options.flip, reasons), batch_size=share, epochs=epochs,
+        warmup_steps=min(1000, max(1, 5 * round(steps / 75))), val_interval=schedule.val_interval,
+        repeat=repeat, steps=steps, lr=float(f'{lr:.2g}'), weight_decay=decay,
+        ema_decay=0.99 if steps < 5000 else 0.999 if steps < 50000 else 0.9997,
+        num_workers=min(8, max(1, (cpus or os.cpu_count() or 2) // 2)), seed=options.seed,
+        gpu=gpu, processes=processes, mix=mix, closed=schedule.closed, balance=balance,
+        multi_scale=options.multi_scale, freeze=options.freeze, head_lr=options.head_lr,
+        patience=schedule.patience, reasons=reasons)
+
+
+def usable_images(report: DataReport) -> int:
+    """Return the number of training images that can be read.
+
+    Raises:
+        DataError: There is none.
+    """
     count = len(report.splits['train'].scanned) - len(report.splits['train'].bad_images)
     if not count:
         raise DataError('none of the training images can be read; see the report of the data')
-    fit = _fit_scale(report, _image_size(report, options, gpu, reasons), reasons)
-    padded = tuple(32 * math.ceil(side / 32) for side in fit)
-    batch = _batch_size(count, padded, options, max_pixels, reasons)
+    return count
+
+
+def epoch_repeats(count: int, batch: int, reasons: List[str]) -> int:
+    """Return how often an epoch shows each image, so that it has enough steps."""
     repeat = max(1, math.ceil(_MIN_STEPS * batch / count))
     if repeat > 1:
         reasons.append(f'an epoch shows each image {repeat} times, so that it has at least '
                        f'{_MIN_STEPS} steps')
-    epochs = options.epochs or _EPOCHS
-    steps = max(1, count * repeat // batch) * epochs
-    if options.pretrained:
-        lr, decay = _TUNED_LR * math.sqrt(batch / _TUNED_BATCH), _TUNED_DECAY
-    else:
-        lr, decay = _LR * math.sqrt(batch / _BATCH), _DECAY
+    return repeat
+
+
+def _rate(options: FinetuneOptions, batch: int, start: Optional[StartWeights],
+          reasons: List[str]) -> Tuple[float, float]:
+    """Return the learning rate and the weight decay."""
+    scratch = _LR * math.sqrt(batch / _BATCH)
+    if not options.pretrained:
+        lr, decay = scratch, _DECAY
         reasons.append('training from scratch: with converted weights (--pretrained) fewer images '
                        'are enough')
-    lr = options.lr or lr * _LR_OF_MODEL.get(options.model, 1.0)
-    return FinetuneSettings(
-        model=options.model, pretrained=options.pretrained, fit_scale=fit, img_scale=padded,
-        flip=_flip(report, options, reasons), batch_size=batch, epochs=epochs,
-        warmup_steps=min(1000, max(1, 5 * round(steps / 75))), val_interval=max(1, epochs // 6),
-        repeat=repeat, steps=steps, lr=float(f'{lr:.2g}'), weight_decay=decay,
-        ema_decay=0.99 if steps < 5000 else 0.999 if steps < 50000 else 0.9997,
-        num_workers=min(8, max(1, (cpus or os.cpu_count() or 2) // 2)), seed=options.seed,
-        gpu=gpu, reasons=reasons)
+    else:
+        start = start or StartWeights(options.pretrained)
+        lr = start.rate(scratch, _TUNED_LR * math.sqrt(batch / _TUNED_BATCH))
+        decay = _TUNED_DECAY
+        reasons.append(start.describe() + ' (--lr)')
+    if options.freeze:
+        reasons.append(f'the stem and the first {options.freeze} stages keep their weights')
+    return options.lr or lr * _LR_OF_MODEL.get(options.model, 1.0), decay
 
 
 def _image_size(report: DataReport, options: FinetuneOptions, gpu: bool,
@@ -163,50 +226,30 @@ def _fit_scale(report: DataReport, size: int, reasons: List[str]) -> Tuple[int, 
     return fit
 
 
-def _batch_size(count: int, padded: Tuple[int, int], options: FinetuneOptions,
-                max_pixels: Optional[int], reasons: List[str]) -> int:
-    """Return a batch size that leaves enough steps and fits into memory."""
-    wanted = options.batch or (4 if count < 500 else 8 if count < 2000 else 16)
-    fitting = wanted
+def batch_share(count: int, padded: Tuple[int, int], wanted: Optional[int],
+                max_pixels: Optional[int], processes: int, reasons: List[str]) -> int:
+    """Return the images of a step of each process: enough steps, and it fits into memory.
+
+    Args:
+        count (int): Training images.
+        padded (tuple[int, int]): Width and height of an image.
+        wanted (int, optional): Images of a step of all processes.
+        max_pixels (int, optional): Pixels of a batch that fit into a process's memory.
+        processes (int): Their number.
+        reasons (list[str]): Gets the reason.
+    """
+    total = wanted or (4 if count < 500 else 8 if count < 2000 else 16)
+    share = fitting = max(1, math.ceil(total / processes))
     pixels = padded[0] * padded[1]
     while max_pixels is not None and fitting > 1 and fitting * pixels > max_pixels:
         fitting //= 2
-    if fitting < wanted:
-        reasons.append(f'batch size {fitting} instead of {wanted}: more images do not fit into the '
+    if fitting < share:
+        reasons.append(f'batch size {fitting} instead of {share}: more images do not fit into the '
                        'memory')
-    elif not options.batch:
-        reasons.append(f'batch size {fitting}' + (': few images, so steps count' if fitting < 16
+    elif not wanted:
+        reasons.append(f'batch size {fitting}' + (': few images, so steps count' if total < 16
                                                   else ''))
+    if processes > 1:
+        reasons.append(f'{processes} processes with {fitting} images each make a step of '
+                       f'{processes * fitting}')
     return fitting
-
-
-def _flip(report: DataReport, options: FinetuneOptions, reasons: List[str]) -> str:
-    """Return how images may be mirrored."""
-    if options.flip != 'auto':
-        return options.flip
-    words = {word for name in report.classes for word in re.findall(r'[a-z]+', name.lower())}
-    if words & {'left', 'right'} or all(len(name) == 1 for name in report.classes):
-        reasons.append('images are not mirrored: the class names are signs or speak of left and '
-                       'right (--flip)')
-        return 'none'
-    if _keep_their_height(report):
-        reasons.append('images are mirrored left to right alone: objects keep to some height in '
-                       'them, so they have a top and a bottom (--flip)')
-        return 'horizontal'
-    reasons.append('images are mirrored both ways: objects are anywhere between top and bottom '
-                   '(--flip)')
-    return 'both'
-
-
-def _keep_their_height(report: DataReport) -> bool:
-    """Whether objects are rather high or rather low in the images, beyond chance.
-
-    Brightness tells less: apparatus lights its images from one side, too.
-    """
-    part = report.splits['train']
-    boxes, sizes = part.table.boxes, part.sizes[part.table.images]
-    if len(boxes) < _FEW_BOXES:
-        return True  # too few to tell; the harmless choice
-    height = boxes[:, 1::2].mean(1) / sizes[:, 1] - 0.5
-    shift = abs(height.mean()) / max(height.std(), 1e-6)
-    return bool(shift > _SHIFT + 1 / math.sqrt(len(height)))

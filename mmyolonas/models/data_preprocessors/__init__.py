@@ -1,0 +1,3 @@
+from .batch_random_resize import BatchRandomResize
+
+__all__ = ['BatchRandomResize']
