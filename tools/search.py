@@ -91,10 +91,15 @@ def _add_supernet(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--count', type=arguments.positive_int, default=30,
-                        help='random architectures to be trained (default: 30)')
+    parser.add_argument('--count', type=arguments.natural, default=30,
+                        help='random architectures to be trained alone, to see how well a search '
+                        'ranks them (default: 30)')
     parser.add_argument('--published', nargs='*', default=['s'], metavar='NAME',
                         help='published models to be trained alike (default: s)')
+    names = ('--seeds', '--alone-seeds') if parser.prog.endswith(' train') else ('--alone-seeds', )
+    parser.add_argument(*names, dest='alone_seeds', type=arguments.positive_int, default=1,
+                        metavar='N', help='train: trainings of each; two tell how far any ranking '
+                        'of them can be right (default: 1)')
     parser.add_argument('--shard', default='1/1', metavar='I/N', help='train: do the I-th of N '
                         'parts, for several processes with one --work-dir')
 
@@ -124,6 +129,9 @@ def _add_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--target-ms', nargs='+', type=arguments.positive, default=[], metavar='MS',
                         help='choose the most accurate model for each of these latencies '
                         '(default: those of the published models)')
+    parser.add_argument('--leaders', type=arguments.positive_int, default=3, metavar='N',
+                        help='from a supernet, for int8: the N most accurate of each limit are '
+                        'quantised, the best in 8 bit is chosen (default: 3)')
     parser.add_argument('--base', metavar='CONFIG', help='config that the configs of the chosen '
                         'models inherit data and schedule from (default: the recipe)')
 
@@ -218,8 +226,10 @@ def train_command(args: argparse.Namespace) -> bool:
             raise ValueError
     except ValueError:
         raise UserError(f'--shard takes I/N, for example 3/10, got {args.shard!r}.') from None
-    wanted = len(range(index - 1, args.count + len(args.published), parts))
-    done = train(project, args.count, args.published, args.limit, (index, parts))
+    every = args.alone_seeds * (args.count + len(args.published))
+    wanted = len(range(index - 1, every, parts))
+    done = train(project, args.count, args.published, args.limit, (index, parts),
+                 args.alone_seeds)
     print(f'{len(done)} of {wanted} trainings are done')
     return len(done) == wanted
 
@@ -238,7 +248,7 @@ def search_command(args: argparse.Namespace):
     """Search; return the result."""
     from mmyolonas.search.preparation import accuracy_source
     from mmyolonas.search.report.comparison import SearchPlan, search
-    from mmyolonas.search.report.handover import hand_over
+    from mmyolonas.search.report.handover import chosen_text, hand_over
     project, target = open_project(args)
     source = accuracy_source(project, args.scores)
     names = ('accuracy', 'latency', 'memory')[:3 if args.memory else 2]
@@ -249,9 +259,10 @@ def search_command(args: argparse.Namespace):
         last = rows[:, -1]
         print(f'{sampler}: hypervolume {last.mean():.3f}, each {np.round(last, 3).tolist()}')
     base = args.base or project.settings.recipe
-    for name, path in hand_over(project, target, result, base, args.target_ms,
-                                source).items():
+    for name, path in hand_over(project, target, result, base, args.target_ms, source,
+                                args.leaders).items():
         print(f'{name}: {path}')
+    print(chosen_text(project, target))
     return result
 
 
@@ -302,7 +313,8 @@ def run_command(args: argparse.Namespace) -> None:
     project, target = open_project(args)
     if not table_path(project, target).is_file():
         latency_command(args)
-    if not train_command(args):
+    supernet_command(args)
+    if args.count and not train_command(args):
         return
     for number in range(1, args.rounds + 1):
         print(f'--- round {number} of {args.rounds}: {len(project.trainings())} trainings')

@@ -1,7 +1,12 @@
 """Repairs that keep data out of what mmengine runs as code."""
 import functools
+from typing import Dict, Tuple
 
 from mmyolonas.compat.core import has_module, repair
+
+#: Texts of the last configs by their values: a second to format, and every checkpoint asks.
+_TEXTS: Dict[Tuple[str, bool], str] = {}
+_MAX_TEXTS = 8
 
 
 @repair('Config.pretty_text', 'every mmengine')
@@ -25,7 +30,13 @@ def _write_inert_configs() -> str | None:
         values = self.to_dict()
         if _has_odd_key(values):
             return ''.join(f'{key} = {literal(value)}\n' for key, value in values.items())
-        return inert(original(self))
+        name = (repr(values), self._format_python_code)
+        if name not in _TEXTS:
+            text = inert(original(self))
+            while len(_TEXTS) >= _MAX_TEXTS:
+                del _TEXTS[next(iter(_TEXTS))]
+            _TEXTS[name] = text
+        return _TEXTS[name]
 
     Config.pretty_text = property(pretty_text)
     return 'what mmengine substitutes in the text of a config can come from data'

@@ -100,7 +100,8 @@ def load_table(project: Project, target: Target) -> OperatorTable:
 
 # --------------------------------------------------------------------- accuracy
 def train(project: Project, count: int, published: Sequence[str] = ('s', ),
-          limit: Optional[int] = None, shard: Tuple[int, int] = (1, 1)) -> List[Training]:
+          limit: Optional[int] = None, shard: Tuple[int, int] = (1, 1),
+          seeds: int = 1) -> List[Training]:
     """Train a sample of architectures, and published models.
 
     Args:
@@ -109,9 +110,11 @@ def train(project: Project, count: int, published: Sequence[str] = ('s', ),
         published (Sequence[str]): Published models to be trained alike.
         limit (int, optional): Most trainings of this call.
         shard (tuple[int, int]): Do the i-th of n parts, from 1.
+        seeds (int): Trainings of each, seeds 0, 1, ... Two tell how far a ranking can be
+            right at all. Defaults to 1.
     """
     index, parts = shard
-    tasks = project.tasks(count, published)[index - 1::parts]
+    tasks = project.tasks(count, published, seeds)[index - 1::parts]
     part = '' if parts == 1 else f'{index}of{parts}'
     return ShortTrainings(project.space, project.recipe, project.folder, part).run(tasks, limit)
 

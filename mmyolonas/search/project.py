@@ -151,11 +151,12 @@ class Project:
             chosen.append(drawn[float(flops[nearest])])
         return chosen
 
-    def tasks(self, count: int, published: Sequence[str] = ()) -> List[Task]:
-        """Return the trainings of a sample and of published models."""
-        found = [Task(genome) for genome in self.sample(count)]
+    def tasks(self, count: int, published: Sequence[str] = (), seeds: int = 1) -> List[Task]:
+        """Return the trainings of a sample and of published models, seed after seed."""
         models = self.published()
-        return found + [Task(models[name], origin=f'published {name}') for name in published]
+        found = [(genome, 'random') for genome in self.sample(count)]
+        found += [(models[name], f'published {name}') for name in published]
+        return [Task(genome, seed, origin) for seed in range(seeds) for genome, origin in found]
 
     # ---------------------------------------------------------- what was trained
     def trainings(self, origin: Optional[str] = None) -> List[Training]:

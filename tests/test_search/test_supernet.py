@@ -2,6 +2,9 @@
 import copy
 import json
 import multiprocessing
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -26,7 +29,10 @@ from mmyolonas.utils import UserError
 from mmyolonas.utils.building import switch_to_deploy
 from mmyolonas.utils.shared_records import SharedRecords
 from tests import tiny
+from tests.conftest import ROOT
+from tests.killing import kill_when, start
 from tests.test_search.test_space import train_step
+from tests.test_tools.test_processes import free_port
 
 COUNTS = dict(detection=3, pose=17)
 
@@ -190,43 +196,24 @@ def small_space() -> Space:
         for gene in full.genes if gene.name != 'input_size'})
 
 
-def test_inherited_score_checkpoint_and_resuming(recipe, tmp_path):
+TRAIN = """
+import sys
+from mmyolonas.search.accuracy.recipe import Recipe
+from mmyolonas.search.accuracy.supernet_training import train_supernet
+from tests.test_search.test_supernet import small_space
+train_supernet(Recipe(sys.argv[1]), small_space(), sys.argv[2], launcher=sys.argv[3])
+"""
+
+
+def weights(path) -> dict:
+    return torch.load(path, map_location='cpu', weights_only=False)['state_dict']
+
+
+@pytest.mark.long
+def test_inherited_score_and_checkpoint(recipe, tmp_path):
     space = small_space()
-    through = train_supernet(recipe, space, tmp_path / 'through')
-    # the same, stopped after the first epoch
-    cfg_space = small_space()
-    stopped = tmp_path / 'stopped'
-    from mmengine.hooks import Hook
-
-    import mmyolonas.search.accuracy.supernet_training as training
-    build_runner = training.build_runner
-
-    class Stop(Hook):
-        priority = 'VERY_LOW'
-
-        def after_train_epoch(self, runner):
-            raise KeyboardInterrupt
-
-    def stopping(cfg):
-        runner = build_runner(cfg)
-        runner.register_hook(Stop(), priority=100)
-        return runner
-
-    training.build_runner = stopping
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            train_supernet(recipe, cfg_space, stopped)
-    finally:
-        training.build_runner = build_runner
-    assert finished(stopped) is None
-    with pytest.raises(UserError, match='no trained supernet'):
-        load_supernet(stopped)
-    again = train_supernet(recipe, cfg_space, stopped)
-    first, second = (torch.load(p, map_location='cpu', weights_only=False)['state_dict']
-                     for p in (through, again))
-    assert all(torch.equal(first[key], second[key]) for key in first)
-
-    source = Inherited(recipe, space, tmp_path / 'through', tmp_path / 'scores.jsonl')
+    train_supernet(recipe, space, tmp_path / 'net')
+    source = Inherited(recipe, space, tmp_path / 'net', tmp_path / 'scores.jsonl')
     genome = space.sample_genome(np.random.default_rng(0))
     score = source.score(genome)
     source.save(genome, tmp_path / 'part.pth')
@@ -239,10 +226,48 @@ def test_inherited_score_checkpoint_and_resuming(recipe, tmp_path):
     with torch.no_grad():
         for a, b in zip(flat(one(images, mode='tensor')), flat(other(images, mode='tensor'))):
             torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
+    # the INT8 file, and the halves are different images
+    assert source.score_int8(genome) >= 0 and source.score_int8(genome, 'report') >= 0
     # what is in the file is not computed again
-    other = Inherited(recipe, space, tmp_path / 'through', tmp_path / 'scores.jsonl')
+    other = Inherited(recipe, space, tmp_path / 'net', tmp_path / 'scores.jsonl')
     other.inherit = None
     assert other.score(genome) == score
+    assert other.score_int8(genome) == source.score_int8(genome)
+    assert len(list(other.records)) == 3
+
+
+@pytest.mark.long
+def test_a_killed_training_goes_on(recipe, tmp_path):
+    space = small_space()
+    through = train_supernet(recipe, space, tmp_path / 'through')
+    killed = tmp_path / 'killed'
+    process = start(['-c', TRAIN, recipe.path, killed, 'none'])
+    kill_when(process, lambda: (killed / 'epoch_1.pth').is_file())
+    assert finished(killed) is None
+    with pytest.raises(UserError, match='no trained supernet'):
+        load_supernet(killed)
+    first, second = weights(through), weights(train_supernet(recipe, space, killed))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert not any('running' in key for key in first)
+
+
+@pytest.mark.long
+def test_two_processes_train_one_supernet(recipe, tmp_path):
+    """Through DDP: it would stop at a weight without a gradient, or at other architectures."""
+    (tmp_path / 'train.py').write_text(TRAIN)
+    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node', '2',
+                '--master_port', str(free_port())]
+    done = subprocess.run([*torchrun, tmp_path / 'train.py', recipe.path, tmp_path / 'two',
+                           'pytorch'], text=True, capture_output=True, timeout=600,
+                          env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1'))
+    assert done.returncode == 0, done.stderr[-3000:]
+    two = weights(finished(tmp_path / 'two'))
+    one = make_net(small_space()).state_dict()
+    assert all(torch.isfinite(value).all() for value in two.values())
+    assert [key for key in two if not key.startswith('data_preprocessor')] == [
+        key for key in one if not key.startswith('data_preprocessor')]
+    assert len((tmp_path / 'two' / 'seconds.txt').read_text().split()) == 1
 
 
 def test_config_is_an_ordinary_one(recipe):

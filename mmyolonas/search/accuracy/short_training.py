@@ -130,13 +130,15 @@ class ShortTrainings:
         self.folder = Path(folder)
         self.path = self.folder / f'trainings{"-" if part else ""}{part}.jsonl'
 
-    def run(self, tasks: Sequence[Task], limit: Optional[int] = None) -> List[Training]:
+    def run(self, tasks: Sequence[Task], limit: Optional[int] = None,
+            seconds: Optional[float] = None) -> List[Training]:
         """Train what is not trained yet.
 
         Args:
             tasks (Sequence[Task]): What is wanted.
             limit (int, optional): Most trainings of this call; the rest is left
                 for the next.
+            seconds (float, optional): Time after which none is begun.
 
         Returns:
             list[Training]: Of the tasks that are done, in order.
@@ -154,7 +156,10 @@ class ShortTrainings:
                   f'before, {len(chosen)} now', flush=True)
         advice = 'For several processes on one folder give each a --shard I/N.'
         with Journal(self.path, dict(format=FORMAT), advice=advice) as journal:
+            start = time.monotonic()
             for key in track(chosen, 'short trainings'):
+                if seconds is not None and time.monotonic() - start >= seconds:
+                    break
                 task = wanted[key]
                 training = self._train(task, key, log, journal)
                 journal.write(asdict(training))

@@ -1,6 +1,7 @@
 """Handing over what was found: configs, trainings by the recipe, measured latencies, report."""
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
@@ -22,7 +23,8 @@ from mmyolonas.utils.typed import build
 
 
 def hand_over(project: Project, target: Target, result: SearchResult, base: str,
-              target_ms: Sequence[float] = (), source: Any = None) -> Dict[str, Path]:
+              target_ms: Sequence[float] = (), source: Any = None,
+              leaders: int = 3) -> Dict[str, Path]:
     """Write the configs of chosen models and, from a supernet, their checkpoints.
 
     A checkpoint lies beside its config (``.pth``) and is an ordinary one: it loads
@@ -36,24 +38,50 @@ def hand_over(project: Project, target: Target, result: SearchResult, base: str,
         target_ms (Sequence[float]): Limits in milliseconds; without any, the latency
             of each published model is one.
         source (Inherited, optional): Of the search; without one there are configs alone.
+        leaders (int): Of an INT8 target: architectures of each limit, the most accurate
+            ones, whose INT8 files are scored to choose among them. Defaults to 3.
 
     Returns:
-        dict[str, Path]: Config files by name.
+        dict[str, Path]: Config files by name. ``chosen_<target>.json`` has what is known
+        of each: ``accuracy`` on the images that chose, from a supernet also
+        ``report_ap`` and ``report_int8_ap`` on the others.
     """
     limits = {f'{ms:g}ms': ms for ms in target_ms} or {
         name: point.latency for name, point in result.published.items()}
     paths, rows = {}, []
-    for choice in choose(result.all_points(), limits):
+    measured = isinstance(source, Inherited)
+    rank = partial(_int8_ap, source, target) if measured and target.precision == 'int8' else None
+    for choice in choose(result.all_points(), limits, leaders, rank):
         path = project.path('configs', f'yolonas_{choice.name}_{target.label}.py')
         title = f'Found architecture for at most {choice.limit:.3f} ms ({choice.name})'
         paths[choice.name] = write_config(path, choice.point, project.space, base, title,
                                           target.name, target.precision)
-        if isinstance(source, Inherited):
+        known = {}
+        if measured:
             source.save(choice.point.genome, path.with_suffix('.pth'))
-        rows.append(dict(name=choice.name, limit_ms=choice.limit, base=base,
+            known['report_ap'] = source.score(choice.point.genome, 'report')
+        if rank is not None:
+            known['report_int8_ap'] = rank(choice.point, 'report')
+        rows.append(dict(name=choice.name, limit_ms=choice.limit, base=base, **known,
                          **asdict(choice.point), description=describe(choice.point.genome)))
     write_json(project.path(f'chosen_{target.label}.json'), rows)
     return paths
+
+
+def _int8_ap(source: Inherited, target: Target, point: Point, half: str = 'select') -> float:
+    return source.score_int8(point.genome, half, target.name, target.num_threads)
+
+
+def chosen_text(project: Project, target: Target) -> str:
+    """Return the chosen models as a Markdown table."""
+    lines = ['| chosen | at most, ms | predicted ms | AP where it was chosen | AP on the other '
+             'images | the same in INT8 | M weights |', '|---|---|---|---|---|---|---|']
+    for row in _chosen_rows(project, target):
+        aps = [f'{row[name]:.1f}' if name in row else ''
+               for name in ('accuracy', 'report_ap', 'report_int8_ap')]
+        lines.append(f'| {row["name"]} | {row["limit_ms"]:.3f} | {row["latency"]:.3f} | '
+                     f'{" | ".join(aps)} | {row["params"] / 1e6:.2f} |')
+    return '\n'.join(lines)
 
 
 def read_chosen(project: Project, target: Target) -> Dict[str, Point]:
@@ -101,10 +129,12 @@ class Verified:
         predicted_ms (float): By the table.
         median_ms (float): Measured.
         best_ms (float): Shortest run.
-        predicted_ap (float, optional): By the predictor the search used.
-        aps (list[float]): Points of AP of each seed that was trained.
+        predicted_ap (float, optional): By what the search used, on the images that choose.
+        aps (list[float]): Points of AP of each seed that was trained, on the half of the
+            validation images that chooses nothing.
         params (int): Weights.
         flops (int): Operations.
+        select_aps (list[float]): The same on the other half.
     """
     name: str
     key: str
@@ -115,11 +145,17 @@ class Verified:
     aps: List[float]
     params: int
     flops: int
+    select_aps: List[float] = field(default_factory=list)
 
     @property
     def ap(self) -> float:
         """float: Mean over the seeds, NaN if it was not trained."""
         return sum(self.aps) / len(self.aps) if self.aps else float('nan')
+
+    @property
+    def select_ap(self) -> float:
+        """float: The same on the images that choose."""
+        return sum(self.select_aps) / len(self.select_aps) if self.select_aps else self.ap
 
 
 def spread_points(result: SearchResult, count: int) -> List[Point]:
@@ -195,8 +231,10 @@ def verify(project: Project, target: Target, points: Dict[str, Point],
     trained = project.trainings()
     found = [Verified(name, point.key, point.latency, times[name].median, times[name].best,
                       None if math.isnan(point.accuracy) else point.accuracy,
-                      [100 * t.ap for t in trained if t.key == point.key],
-                      point.params, point.flops) for name, point in points.items()]
+                      [100 * t.halves.get('report', t.ap) for t in trained if t.key == point.key],
+                      point.params, point.flops,
+                      [100 * t.halves.get('select', t.ap) for t in trained if t.key == point.key])
+             for name, point in points.items()]
     write_json(project.path(f'verified_{target.label}.json'), [asdict(row) for row in found])
     return found
 
@@ -225,7 +263,7 @@ def hand_over_trained(project: Project, target: Target, verified: Sequence[Verif
         limit = measured.get(f'published {chosen["name"]}', chosen['limit_ms'])
         fast = [row for row in ours if row.median_ms <= limit]
         if fast:
-            best = max(fast, key=lambda row: row.ap)
+            best = max(fast, key=lambda row: row.select_ap)
             path = project.path('configs', f'yolonas_{chosen["name"]}_{target.label}_trained.py')
             title = (f'Best of the trained within {limit:.3f} ms ({chosen["name"]}): '
                      f'{best.median_ms:.3f} ms measured, AP {best.ap:.1f} by the short recipe')

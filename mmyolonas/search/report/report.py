@@ -18,10 +18,10 @@ _NOT_DONE = '''## What was not done
 
 - AP is that of short trainings by one recipe at small size. It ranks architectures for that
   recipe; it is no AP of a full training, and nothing here is a claim about COCO.
-- The surrogate knows architectures like those that were trained; a point of the frontier is a
-  proposal until it is trained.
+- AP with inherited weights, or of a surrogate, is what the search saw, on the half of the
+  validation images that chooses; a point of the frontier is a proposal until it is trained. AP
+  after training is that of the other half.
 - Latency is that of this machine, runtime, precision and number of threads.
-- There is no supernet: every training starts from random weights.
 '''
 
 
@@ -148,14 +148,14 @@ def _verified(project: Project, label: str) -> List[str]:
 
 def verified_text(verified: Sequence[Verified]) -> str:
     """Return verified networks as a Markdown table, the fastest first."""
-    lines = ['| network | key | ms measured (best) | ms predicted | AP trained (seeds) | AP '
-             'predicted | M weights | GFLOPs |', '|---|---|---|---|---|---|---|---|']
+    lines = ['| network | key | ms measured, median | ms predicted | AP trained (seeds) | AP the '
+             'search saw | M weights | GFLOPs |', '|---|---|---|---|---|---|---|---|']
     for row in sorted(verified, key=lambda row: row.median_ms):
         seeds = ', '.join(f'{ap:.1f}' for ap in row.aps)
         ap = f'{row.ap:.1f} ({seeds})' if row.aps else ''
         predicted = '' if row.predicted_ap is None else f'{row.predicted_ap:.1f}'
         lines.append(
-            f'| {row.name} | {row.key} | {row.median_ms:.3f} ({row.best_ms:.3f}) | '
+            f'| {row.name} | {row.key} | {row.median_ms:.3f} | '
             f'{row.predicted_ms:.3f} | {ap} | {predicted} | {row.params / 1e6:.2f} | '
             f'{row.flops / 1e9:.2f} |')
     return '\n'.join(lines)

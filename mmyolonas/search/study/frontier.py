@@ -4,7 +4,7 @@ import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from mmengine.config import Config
 
@@ -42,12 +42,15 @@ def frontier(points: Sequence[Point],
     return sorted(found, key=lambda point: point.latency)
 
 
-def choose(points: Sequence[Point], limits: Dict[str, float]) -> List[Choice]:
+def choose(points: Sequence[Point], limits: Dict[str, float], leaders: int = 1,
+           rank: Optional[Callable[[Point], float]] = None) -> List[Choice]:
     """Pick the most accurate point within each limit.
 
     Args:
         points (Sequence[Point]): All that was evaluated.
         limits (dict[str, float]): Milliseconds by name.
+        leaders (int): Most accurate points that ``rank`` chooses from. Defaults to 1.
+        rank (Callable, optional): A better and dearer measure of accuracy.
 
     Raises:
         UserError: No point is as fast as a limit.
@@ -59,7 +62,9 @@ def choose(points: Sequence[Point], limits: Dict[str, float]) -> List[Choice]:
             raise UserError(
                 f'no architecture of {len(points)} takes at most {limit:.3f} ms; the fastest '
                 f'takes {min(point.latency for point in points):.3f} ms.')
-        choices.append(Choice(name, max(fast, key=lambda p: (p.accuracy, -p.latency)), limit))
+        fast.sort(key=lambda p: (-p.accuracy, p.latency))
+        best = fast[0] if rank is None else max(fast[:leaders], key=rank)
+        choices.append(Choice(name, best, limit))
     return choices
 
 
