@@ -196,13 +196,13 @@ def small_space() -> Space:
         for gene in full.genes if gene.name != 'input_size'})
 
 
-TRAIN = """
+TRAIN = '''
 import sys
 from mmyolonas.search.accuracy.recipe import Recipe
 from mmyolonas.search.accuracy.supernet_training import train_supernet
 from tests.test_search.test_supernet import small_space
 train_supernet(Recipe(sys.argv[1]), small_space(), sys.argv[2], launcher=sys.argv[3])
-"""
+'''
 
 
 def weights(path) -> dict:

@@ -49,7 +49,7 @@ def random_plans(names: Sequence[str], count: int, seed: int = 0) -> List[List[s
         elif len(plans) % 3 == 1:
             chosen = {name for name in names if rng.random() < share}
         else:
-            chosen = set(names) - set(rng.choice(names, min(len(names), rng.integers(1, 9)),
+            chosen = set(names) - set(rng.choice(names, min(len(names), int(rng.integers(1, 9))),
                                                  replace=False).tolist())
         plans.append([name for name in names if name in chosen])
     return plans[:count]
