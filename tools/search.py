@@ -129,6 +129,10 @@ def _add_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--target-ms', nargs='+', type=arguments.positive, default=[], metavar='MS',
                         help='choose the most accurate model for each of these latencies '
                         '(default: those of the published models)')
+    parser.add_argument('--accuracy', choices=['float', 'int8'], default='float',
+                        help='from a supernet: what the search maximises; int8 is AP of the file '
+                        'that the target runs, some seconds for each architecture (default: float, '
+                        'and the leaders in int8)')
     parser.add_argument('--leaders', type=arguments.positive_int, default=3, metavar='N',
                         help='from a supernet, for int8: the N most accurate of each limit are '
                         'quantised, the best in 8 bit is chosen (default: 3)')
@@ -246,6 +250,7 @@ def rungs_command(args: argparse.Namespace) -> None:
 
 def search_command(args: argparse.Namespace):
     """Search; return the result."""
+    from mmyolonas.search.accuracy.inherited import Inherited
     from mmyolonas.search.preparation import accuracy_source
     from mmyolonas.search.report.comparison import SearchPlan, search
     from mmyolonas.search.report.handover import chosen_text, hand_over
@@ -253,7 +258,10 @@ def search_command(args: argparse.Namespace):
     source = accuracy_source(project, args.scores)
     names = ('accuracy', 'latency', 'memory')[:3 if args.memory else 2]
     plan = SearchPlan(args.budget, args.seeds, args.samplers, args.population, names, args.max_ms,
-                      args.storage, args.name)
+                      args.storage, args.name, args.accuracy == 'int8')
+    if plan.int8 and not (isinstance(source, Inherited) and args.precision == 'int8'):
+        raise UserError('--accuracy int8 needs a supernet (tools/search.py supernet) and '
+                        '--precision int8.')
     result = search(project, target, plan, source, len(project.trainings()))
     for sampler, rows in result.curves.items():
         last = rows[:, -1]

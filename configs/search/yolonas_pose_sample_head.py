@@ -1,7 +1,8 @@
 # The recipe of a search of pose heads: backbone and neck are those of a trained pose model
 # (yolonas_pose_sample.py) and stay as they are.
 #   python tools/search.py supernet --work-dir work_dirs/pose_head \
-#       --recipe configs/search/yolonas_pose_sample_head.py --input-sizes 96 --head-only n --max-arch s
+#       --recipe configs/search/yolonas_pose_sample_head.py --input-sizes 96 --head-only n \
+#       --max-arch s
 _base_ = './yolonas_pose_sample.py'
 
 load_from = 'work_dirs/pose_trunk/epoch_24.pth'

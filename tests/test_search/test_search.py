@@ -46,6 +46,7 @@ def test_hypervolume_against_counting():
 
 def test_nondominated():
     assert nondominated([[1, 2], [2, 1], [2, 2], [1, 2], [0, 3]]) == [4, 0, 1]
+    assert nondominated([]) == []
 
 
 # -------------------------------------------------------------------- surrogate

@@ -179,12 +179,16 @@ def test_restrictions():
 
 
 # ----------------------------------------------------------------- training
-@pytest.fixture
-def recipe(tmp_path):
-    cfg = tiny.config(tiny.write_data(tmp_path / 'data', 4), tmp_path / 'work', epochs=2)
+def tiny_recipe(folder) -> Recipe:
+    cfg = tiny.config(tiny.write_data(folder / 'data', 4), folder / 'work', epochs=2)
     cfg.update(img_scale=(64, 64))
     cfg['train_cfg'].update(val_interval=1)
-    return Recipe(str(tiny.write_config(tmp_path / 'recipe.py', cfg)))
+    return Recipe(str(tiny.write_config(folder / 'recipe.py', cfg)))
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    return tiny_recipe(tmp_path)
 
 
 def small_space() -> Space:

@@ -1,5 +1,6 @@
-"""NSGA-II and random search over predicted accuracy and latency, several seeds of each."""
+"""NSGA-II and random search over accuracy and latency, several seeds of each."""
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Dict, List, Optional, Sequence, Union
 
 import numpy as np
@@ -37,6 +38,7 @@ class SearchPlan:
             slowest published model's latency.
         storage (str, optional): URL or file; None for a file in the folder.
         name (str): First part of the studies' names.
+        int8 (bool): Whether accuracy is that of INT8 files, from a supernet.
     """
     budget: int = 300
     seeds: int = 3
@@ -46,6 +48,7 @@ class SearchPlan:
     max_ms: Optional[float] = None
     storage: Optional[str] = None
     name: str = 'search'
+    int8: bool = False
 
 
 @dataclass
@@ -72,11 +75,21 @@ class SearchResult:
 
 
 def make_evaluator(project: Project, target: Target,
-                   predictor: Union[Predictor, Inherited, None] = None) -> Evaluator:
-    """Return what gives architectures their points on a target."""
+                   predictor: Union[Predictor, Inherited, None] = None,
+                   int8: bool = False) -> Evaluator:
+    """Return what gives architectures their points on a target.
+
+    Args:
+        project (Project): The folder.
+        target (Target): The target.
+        predictor (Predictor | Inherited, optional): Of accuracy; None gives NaN.
+        int8 (bool): Whether a supernet's parts are scored as INT8 files of the target.
+    """
     if isinstance(predictor, Inherited):
+        measure = partial(predictor.score_int8, runtime=target.name,
+                          threads=target.num_threads) if int8 else predictor.score
         return Evaluator(project.space, project.recipe.num_classes, load_table(project, target),
-                         target.precision, measure=predictor.score)
+                         target.precision, measure=measure)
     keeper = ScoreKeeper(project.space, project.recipe, project.path('scores.jsonl'))
 
     def extra(genome: Genome, names: Sequence[str]) -> Dict[str, float]:
@@ -102,21 +115,22 @@ def search(project: Project, target: Target, plan: SearchPlan,
         SearchResult: Also as ``points_<target>.csv``, ``hypervolume_<target>.csv`` and
         pictures.
     """
-    evaluate = make_evaluator(project, target, predictor)
+    evaluate = make_evaluator(project, target, predictor, plan.int8)
     published = {name: evaluate(genome) for name, genome in project.published().items()}
     max_ms = plan.max_ms or max(point.latency for point in published.values())
     storage = open_storage(plan.storage or project.path('studies.log'))
     measured = isinstance(predictor, Inherited)
     context = dict(target=target.label, recipe=project.recipe.fingerprint,
                    table=file_digest(table_path(project, target))[:12],
-                   predictor=[predictor.fingerprint] if measured else
+                   predictor=[predictor.fingerprint, *['int8'] * plan.int8] if measured else
                    [*predictor.names, predictor.with_choices, trained])
     result = SearchResult({}, published, _reference(plan.names, max_ms, published))
     for sampler in plan.samplers:
         for seed in range(plan.seeds):
             settings = SearchSettings(plan.budget, sampler, seed, plan.population, plan.names,
                                       max_ms)
-            name = f'{plan.name}-{target.label}-' + ('supernet' if measured else str(trained))
+            name = f'{plan.name}-{target.label}-' + (
+                'supernet' + '-int8' * plan.int8 if measured else str(trained))
             run = Search(project.space, evaluate, storage, settings, context, name)
             result.points.setdefault(sampler, []).append(run.run())
     result.steps = sorted({round(x) for x in np.linspace(1, plan.budget, _STEPS)})

@@ -15,6 +15,8 @@ def nondominated(values: Objectives) -> List[int]:
     Returns:
         list[int]: Places in order of the first objective; of equal points the first.
     """
+    if not len(values):
+        return []
     points = np.asarray(values, float).reshape(len(values), -1)
     order = np.lexsort((np.arange(len(points)), *points.T[::-1]))
     kept: List[int] = []
