@@ -3,7 +3,7 @@ import importlib
 import warnings
 from types import ModuleType
 
-INSTALL = 'pip install nvidia-modelopt requests huggingface_hub transformers'
+INSTALL = 'pip install nvidia-modelopt requests huggingface_hub'
 
 
 def quantizer_module() -> ModuleType:
