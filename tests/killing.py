@@ -1,33 +1,22 @@
 """Processes that are waited for and killed in the middle of their work."""
 import os
 import signal
-import subprocess
-import sys
 import time
 from typing import Callable, Sequence
 
-from tests.conftest import ROOT
+from tests.forked import Forked
 
 _CALM = 0.01
 
 
-def start(command: Sequence, **options) -> subprocess.Popen:
-    """Start Python on a script (or ``-c`` and a program) of this repository.
-
-    Args:
-        command (Sequence): What follows ``python``.
-        **options: Of :class:`subprocess.Popen`. What the process writes is thrown away,
-            unless they say otherwise.
-    """
-    options = {'stdout': subprocess.DEVNULL, 'stderr': subprocess.DEVNULL, **options}
-    return subprocess.Popen(
-        [sys.executable, '-u', *map(str, command)], cwd=ROOT, text=True,
-        env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1'), **options)
+def start(command: Sequence) -> Forked:
+    """Start a script (or ``-c`` and a program) of this repository; its output is thrown away."""
+    return Forked(command)
 
 
-def start_and_read(command: Sequence) -> subprocess.Popen:
-    """Start Python with what it writes, errors too, on ``stdout`` of the result."""
-    return start(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+def start_and_read(command: Sequence) -> Forked:
+    """Start a script with what it writes, errors too, on ``stdout`` of the result."""
+    return Forked(command, read=True)
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 300) -> None:
@@ -38,7 +27,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 300) -> None:
         time.sleep(_CALM)
 
 
-def kill_when(process: subprocess.Popen, condition: Callable[[], object],
+def kill_when(process: Forked, condition: Callable[[], object],
               seconds: float = 300) -> None:
     """``kill -9`` a process, and it alone, once something is true; fail if it ends before."""
 
@@ -51,7 +40,7 @@ def kill_when(process: subprocess.Popen, condition: Callable[[], object],
     _kill(process)
 
 
-def kill_at_line(process: subprocess.Popen, text: str) -> str:
+def kill_at_line(process: Forked, text: str) -> str:
     """``kill -9`` a process of :func:`start_and_read` at a line; return what it wrote."""
     written = ''
     for line in process.stdout:
@@ -62,6 +51,6 @@ def kill_at_line(process: subprocess.Popen, text: str) -> str:
     raise AssertionError(f'the process ended without {text!r}:\n{written[-3000:]}')
 
 
-def _kill(process: subprocess.Popen) -> None:
+def _kill(process: Forked) -> None:
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL

@@ -33,7 +33,7 @@ def test_sample_command(tmp_path, monkeypatch):
     *_, task, _, option, count = shlex.split(line)
     drawn = {}
     monkeypatch.setattr(sample_data, 'generate_detection_samples',
-                        lambda folder, *counts: drawn.update(counts=counts) or {})
+                        lambda folder, *counts, kind: drawn.update(counts=counts) or {})
     sample_data.main([task, str(tmp_path), option, count])
     assert drawn['counts'][0] == 2000
 

@@ -129,7 +129,8 @@ def test_no_registered_component_is_missing():
         for node in ast.parse(path.read_text(encoding='utf-8')).body:
             words = ' '.join(ast.unparse(call) for call in getattr(node, 'decorator_list', []))
             if re.search(r'\b(MODELS|TASK_UTILS|DATASETS|TRANSFORMS|METRICS|HOOKS|MODEL_WRAPPERS|'
-                         r'OPTIMIZERS|OPTIM_WRAPPERS|LOOPS)\.register', words):
+                         r'OPTIMIZERS|OPTIM_WRAPPERS|OPTIM_WRAPPER_CONSTRUCTORS|LOOPS)\.register',
+                         words):
                 assert f'{module}.{node.name}' in listed
 
 

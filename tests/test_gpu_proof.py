@@ -117,7 +117,7 @@ def test_report_names_what_did_not_pass(tmp_path):
 def test_two_runs_do_not_write_to_one_folder(engine, tmp_path):
     (tmp_path / 'out').mkdir()
     with FileLock(tmp_path / 'out' / '.lock'), pytest.raises(
-            UserError, match='another run is writing to'):
+            UserError, match='another process is writing to'):
         engine().run([MadeUp('only', 'a', 1)])
     assert not (tmp_path / 'out' / 'gpu-only.json').exists()
 

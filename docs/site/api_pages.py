@@ -13,14 +13,14 @@ PACKAGES = ('apis', 'export', 'runtime', 'deploy', 'quantization')
 COMPONENTS = (
     ('models', 'Models', ('models/detectors', 'models/backbones', 'models/necks',
                           'models/dense_heads', 'models/pose_heads', 'models/layers',
-                          'search')),
+                          'models/data_preprocessors', 'search')),
     ('losses', 'Losses and assignment', ('models/losses', 'models/task_modules')),
     ('data', 'Data sets and transforms', ('datasets',)),
     ('engine', 'Hooks, optimisers, wrappers', ('engine', 'quantization')),
     ('evaluation', 'Metrics', ('evaluation',)),
 )
 _REGISTRIES = ('MODELS', 'TASK_UTILS', 'DATASETS', 'TRANSFORMS', 'METRICS', 'HOOKS',
-               'MODEL_WRAPPERS', 'OPTIMIZERS', 'OPTIM_WRAPPERS')
+               'MODEL_WRAPPERS', 'OPTIMIZERS', 'OPTIM_WRAPPERS', 'OPTIM_WRAPPER_CONSTRUCTORS')
 
 
 def public_names(root: Path, package: str) -> Dict[str, str]:

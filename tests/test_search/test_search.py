@@ -204,7 +204,7 @@ def test_killed_search_goes_on(tmp_path):
               'from tests.test_search.test_search import make_search\n'
               f'make_search(Path({str(tmp_path)!r}), budget=100000).run()\n')
     path = tmp_path / 'studies.log'
-    kill_when(start(['-W', 'ignore', '-c', script]),
+    kill_when(start(['-c', script]),
               lambda: path.is_file() and path.stat().st_size >= 100_000)
     lock = tmp_path / 'studies.log.lock'
     if lock.is_symlink():

@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmyolonas.utils.building import build_model
 from tests import tiny
 from tests.conftest import ROOT
+from tests.forked import Forked, run_forked
 
 SRUN = '''#!/usr/bin/env bash
 # Two tasks on this machine, as Slurm would start them.
@@ -108,14 +109,24 @@ def folder(tmp_path):
     return tmp_path
 
 
-def curves(folder: Path, steps: int, double: bool, **changes) -> tuple:
-    """Train in one process and in two with half the batch each; return the losses of both."""
-    run(['bash', str(ROOT / 'tools' / 'dist_train.sh'),
-         str(write_config(folder, 2, steps, double, **changes)), '2',
-         '--work-dir', str(folder / 'two')], PORT=free_port())
-    run([sys.executable, str(ROOT / 'tools' / 'train.py'),
-         str(write_config(folder, 4, steps, double, **changes)),
-         '--work-dir', str(folder / 'one')], PYTHONPATH=str(ROOT))
+def train_in_two(config: Path, work_dir: Path) -> None:
+    """Train as ``tools/dist_train.sh`` does it, without two starts of Python."""
+    port = free_port()
+    ranks = [Forked([ROOT / 'tools' / 'train.py', config, '--launcher', 'pytorch', '--work-dir',
+                     work_dir], read=True, RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2',
+                    LOCAL_WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
+             for rank in range(2)]
+    for process in ranks:
+        text = process.communicate()[0]
+        assert process.returncode == 0, text[-3000:]
+
+
+def train_in_one(config: Path, work_dir: Path) -> None:
+    run_forked([ROOT / 'tools' / 'train.py', config, '--work-dir', work_dir])
+
+
+def compared(folder: Path, steps: int) -> tuple:
+    """Return the losses of the training in ``one`` process and of that in ``two``."""
     one, two = losses(folder / 'one', 1), losses(folder / 'two', 2)
     assert one.keys() == two.keys() and len(one['loss']) == steps
     return one, two
@@ -127,7 +138,10 @@ def test_two_processes_equal_twice_the_batch(folder):
 
     In double precision, where nothing hides behind rounding.
     """
-    one, two = curves(folder, 20, True)
+    run(['bash', str(ROOT / 'tools' / 'dist_train.sh'), str(write_config(folder, 2, 20, True)), '2',
+         '--work-dir', str(folder / 'two')], PORT=free_port())
+    train_in_one(write_config(folder, 4, 20, True), folder / 'one')
+    one, two = compared(folder, 20)
     for name, values in one.items():
         np.testing.assert_allclose(two[name], values, rtol=1e-6, atol=1e-8, err_msg=name)
     assert abs(one['loss'][-1] / one['loss'][0] - 1) > 0.01  # something was learnt
@@ -143,15 +157,16 @@ def test_two_processes_in_single_precision(folder):
     before = write_config(
         folder, 4, 80, optim_wrapper=dict(optimizer=dict(type='AdamW', lr=2e-3)),
         default_hooks=dict(checkpoint=dict(type='mmyolonas.AtomicCheckpointHook', interval=40)))
-    run([sys.executable, str(ROOT / 'tools' / 'train.py'), str(before),
-         '--work-dir', str(folder / 'before')], PYTHONPATH=str(ROOT))
+    train_in_one(before, folder / 'before')
     published = Config.fromfile(ROOT / 'configs' / 'yolonas' / 'yolonas_s_coco.py')
     warmup = published.param_scheduler[0]
     assert warmup.end == 1000 and not warmup.by_epoch
-    one, two = curves(
-        folder, 20, False, load_from=str(folder / 'before' / 'epoch_40.pth'),
-        optim_wrapper=dict(optimizer=dict(published.optim_wrapper.optimizer)),
-        param_scheduler=[dict(warmup)])
+    changes = dict(load_from=str(folder / 'before' / 'epoch_40.pth'),
+                   optim_wrapper=dict(optimizer=dict(published.optim_wrapper.optimizer)),
+                   param_scheduler=[dict(warmup)])
+    train_in_two(write_config(folder, 2, 20, **changes), folder / 'two')
+    train_in_one(write_config(folder, 4, 20, **changes), folder / 'one')
+    one, two = compared(folder, 20)
     for name, values in one.items():
         np.testing.assert_allclose(two[name], values, rtol=1e-4, err_msg=name)
 

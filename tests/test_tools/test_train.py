@@ -1,6 +1,4 @@
 """tools/train.py and tools/test.py as their users call them."""
-import subprocess
-
 import pytest
 import torch
 from mmengine.config import Config
@@ -9,11 +7,12 @@ from mmyolonas.engine import running
 from mmyolonas.utils import UserError
 from tests import tiny
 from tests.conftest import ROOT
+from tests.forked import Forked
 from tests.killing import kill_at_line, start_and_read
 from tests.run_tool import run_tool
 
 
-def start(config, work_dir, *options) -> subprocess.Popen:
+def start(config, work_dir, *options) -> Forked:
     """Start tools/train.py in a process of its own."""
     return start_and_read([ROOT / 'tools' / 'train.py', config, '--work-dir', work_dir, *options])
 
