@@ -117,7 +117,7 @@ def test_report_names_what_did_not_pass(tmp_path):
 def test_two_runs_do_not_write_to_one_folder(engine, tmp_path):
     (tmp_path / 'out').mkdir()
     with FileLock(tmp_path / 'out' / '.lock'), pytest.raises(
-            UserError, match='another run is writing to'):
+            UserError, match='another process is writing to'):
         engine().run([MadeUp('only', 'a', 1)])
     assert not (tmp_path / 'out' / 'gpu-only.json').exists()
 
@@ -161,6 +161,7 @@ def test_no_number_passes_no_tolerance():
     (['--out', '{tmp}', '--minutes', '0'], '--minutes must be above 0'),
     (['--out', '{tmp}', '--quick'], 'give --rehearse as well'),
     (['--out', '{tmp}', '--rehearse', '--limit', 'speed=x'], '--limit takes STAGE=MINUTES'),
+    (['--out', '{tmp}', '--rehearse', '--items', 'ema', 'x'], "has an item 'x'; there are fixt"),
     (['--out', '{old}', '--rehearse'], '--resume goes on with them')])
 def test_wrong_options_get_one_sentence(tmp_path, monkeypatch, capsys, arguments, message):
     from mmyolonas.utils.cli import run_main
@@ -218,6 +219,7 @@ def test_every_stage_has_items_of_its_own(settings):
             assert keys and len(set(keys)) == len(keys), stage.name
 
 
+@pytest.mark.long
 def test_sanity_finds_a_wrong_device(settings, monkeypatch):
     from benchmarks.gpu import sanity
     found = sanity.run('model/pose_n', settings)
@@ -279,6 +281,24 @@ def test_what_a_stage_keeps_running_ends_with_it(settings, monkeypatch):
     assert worker.process.poll() is None
     run('search', 'a')
     assert worker.process.poll() is not None and not speed._workers
+
+
+@pytest.mark.long
+def test_rehearsal_of_some_items(tmp_path):
+    """The program itself, a short item of each stage whose items need no training."""
+    chosen = dict(sanity=['ema'], speed=['parts/s'], latency=['torch/s'], tensorrt=['tried'])
+    keys = [key for found in chosen.values() for key in found]
+    result = subprocess.run(
+        [sys.executable, str(PROGRAM), '--rehearse', '--quick', '--minutes', '9', '--out',
+         str(tmp_path / 'out'), '--scratch', str(tmp_path / 'scratch'), '--workers', '1',
+         '--items', *keys], text=True, capture_output=True, timeout=600)
+    assert result.returncode == 0, result.stderr[-3000:]
+    for name, keys in chosen.items():
+        state = json.loads((tmp_path / 'out' / f'gpu-{name}.json').read_text())
+        assert state['rehearsal'] and {k: v['status'] for k, v in state['items'].items()} == (
+            dict.fromkeys(keys, 'done')), state['items']
+    assert 'NOT PASSED' not in result.stdout
+    assert (tmp_path / 'out' / 'report.md').read_text().count('A rehearsal at a tiny size') == 4
 
 
 @pytest.mark.slow
