@@ -129,6 +129,11 @@ def test_time_that_a_stage_leaves_goes_to_the_next(engine):
     assert made._limit(stages[1], stages[1:]) == pytest.approx(100, abs=1)
 
 
+def test_time_counts_from_the_start_of_the_program():
+    assert Clock(100, begun=time.monotonic() - 30).left == pytest.approx(65, abs=1)
+    assert Clock(100).left == pytest.approx(95, abs=1)
+
+
 def test_result_files_of_others_are_refused(tmp_path):
     (tmp_path / 'gpu-sanity.json').write_text('{"format": "another"}')
     with pytest.raises(UserError, match='is no result file of this program'):

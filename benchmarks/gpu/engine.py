@@ -51,13 +51,15 @@ class Clock:
     Args:
         seconds (float): Of the whole run.
         now (Callable): A clock, for tests.
+        begun (float, optional): When it began, by that clock. Defaults to now.
     """
     seconds: float
     now: Callable[[], float] = time.monotonic
+    begun: Optional[float] = None
     start: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.start = self.now()
+        self.start = self.now() if self.begun is None else self.begun
 
     @property
     def left(self) -> float:
