@@ -58,7 +58,8 @@ def engine(tmp_path):
         return Worker('made up', sys.executable, [str(script)], log=log)
 
     def make(seconds=30., **options):
-        made = Engine(Settings(rehearse=True), tmp_path / 'out', 1, start=start,
+        settings = Settings(rehearse=True, scratch=str(tmp_path / 'scratch'))
+        made = Engine(settings, tmp_path / 'out', 1, start=start,
                       clock=Clock(seconds + 5), **options)
         made.starts = starts
         return made
