@@ -24,6 +24,7 @@ such as data/ within the checkout, which git ignores, or named by --data.
   python benchmarks/gpu_wheels.py install wheels --target /tmp/site  # on the machine
   PYTHONPATH=/tmp/site python benchmarks/gpu.py --minutes 9 --out results --resume
   python benchmarks/gpu.py --minutes 9 --out results --resume --stages accuracy
+  python benchmarks/gpu.py --minutes 9 --out results --resume --items parts/s step/s-b32-fp16
   python benchmarks/gpu.py --out results --publish benchmarks/README.md
   python benchmarks/gpu.py --rehearse --minutes 20 --out rehearsal   # every stage, on a CPU
 """
@@ -32,8 +33,10 @@ import json
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 
+_BEGUN = time.monotonic()  # what is imported below takes seconds of --minutes
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 # run as a script, this folder would come first and offer gpu.py in place of the package
@@ -52,6 +55,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', type=Path, help='folder of the results')
     parser.add_argument('--stages', nargs='+', choices=STAGES, default=list(STAGES),
                         metavar='STAGE', help=f'of {", ".join(STAGES)} (default: all)')
+    parser.add_argument('--items', nargs='+', default=[], metavar='ITEM',
+                        help='nothing but these items of the stages')
     parser.add_argument('--limit', nargs='+', default=[], metavar='STAGE=MINUTES',
                         help='time of a stage in this run (default: its share)')
     parser.add_argument('--resume', action='store_true', help='go on with the results in OUT')
@@ -148,10 +153,11 @@ def main() -> None:
         print('\n'.join(f'written: {path}' for path in publish(args.out, args.publish)))
         return
     if not args.report:
-        from benchmarks.gpu.engine import Engine
+        from benchmarks.gpu.engine import Clock, Engine
         settings = make_settings(args)
         stages = [stage for name, stage in STAGES.items() if name in args.stages]
-        Engine(settings, args.out, args.minutes, limits).run(stages)
+        Engine(settings, args.out, args.minutes, limits, only=args.items,
+               clock=Clock(60 * args.minutes, begun=_BEGUN)).run(stages)
     print(write_report(args.out))
 
 

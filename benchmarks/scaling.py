@@ -36,7 +36,7 @@ ENGINES = dict(
     coco='torchrun (`tools/dist_train.sh`); Slurm (`tools/slurm_train.sh`) beyond a node',
     objects365='the same', supernet="the same; afterwards optuna's storage shares out the search",
     rf100='Slurm array (`tools/rf100.py run --shard`), a GPU for each data set',
-    pseudo='Slurm array (`tools/pseudo_label.py` on a part of the images), a GPU each')
+    pseudo='Slurm array (`tools/pseudo_label.py --shard`), a GPU each')
 
 
 @dataclass

@@ -58,7 +58,8 @@ def engine(tmp_path):
         return Worker('made up', sys.executable, [str(script)], log=log)
 
     def make(seconds=30., **options):
-        made = Engine(Settings(rehearse=True), tmp_path / 'out', 1, start=start,
+        settings = Settings(rehearse=True, scratch=str(tmp_path / 'scratch'))
+        made = Engine(settings, tmp_path / 'out', 1, start=start,
                       clock=Clock(seconds + 5), **options)
         made.starts = starts
         return made
@@ -129,6 +130,11 @@ def test_time_that_a_stage_leaves_goes_to_the_next(engine):
     assert made._limit(stages[1], stages[1:]) == pytest.approx(100, abs=1)
 
 
+def test_time_counts_from_the_start_of_the_program():
+    assert Clock(100, begun=time.monotonic() - 30).left == pytest.approx(65, abs=1)
+    assert Clock(100).left == pytest.approx(95, abs=1)
+
+
 def test_result_files_of_others_are_refused(tmp_path):
     (tmp_path / 'gpu-sanity.json').write_text('{"format": "another"}')
     with pytest.raises(UserError, match='is no result file of this program'):
@@ -161,6 +167,7 @@ def test_no_number_passes_no_tolerance():
     (['--out', '{tmp}', '--minutes', '0'], '--minutes must be above 0'),
     (['--out', '{tmp}', '--quick'], 'give --rehearse as well'),
     (['--out', '{tmp}', '--rehearse', '--limit', 'speed=x'], '--limit takes STAGE=MINUTES'),
+    (['--out', '{tmp}', '--rehearse', '--items', 'ema', 'x'], "has an item 'x'; there are fixt"),
     (['--out', '{old}', '--rehearse'], '--resume goes on with them')])
 def test_wrong_options_get_one_sentence(tmp_path, monkeypatch, capsys, arguments, message):
     from mmyolonas.utils.cli import run_main
@@ -218,6 +225,7 @@ def test_every_stage_has_items_of_its_own(settings):
             assert keys and len(set(keys)) == len(keys), stage.name
 
 
+@pytest.mark.long
 def test_sanity_finds_a_wrong_device(settings, monkeypatch):
     from benchmarks.gpu import sanity
     found = sanity.run('model/pose_n', settings)
@@ -279,6 +287,24 @@ def test_what_a_stage_keeps_running_ends_with_it(settings, monkeypatch):
     assert worker.process.poll() is None
     run('search', 'a')
     assert worker.process.poll() is not None and not speed._workers
+
+
+@pytest.mark.long
+def test_rehearsal_of_some_items(tmp_path):
+    """The program itself, a short item of each stage whose items need no training."""
+    chosen = dict(sanity=['ema'], speed=['parts/s'], latency=['torch/s'], tensorrt=['tried'])
+    keys = [key for found in chosen.values() for key in found]
+    result = subprocess.run(
+        [sys.executable, str(PROGRAM), '--rehearse', '--quick', '--minutes', '9', '--out',
+         str(tmp_path / 'out'), '--scratch', str(tmp_path / 'scratch'), '--workers', '1',
+         '--items', *keys], text=True, capture_output=True, timeout=600)
+    assert result.returncode == 0, result.stderr[-3000:]
+    for name, keys in chosen.items():
+        state = json.loads((tmp_path / 'out' / f'gpu-{name}.json').read_text())
+        assert state['rehearsal'] and {k: v['status'] for k, v in state['items'].items()} == (
+            dict.fromkeys(keys, 'done')), state['items']
+    assert 'NOT PASSED' not in result.stdout
+    assert (tmp_path / 'out' / 'report.md').read_text().count('A rehearsal at a tiny size') == 4
 
 
 @pytest.mark.slow

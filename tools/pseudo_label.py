@@ -9,7 +9,12 @@ scores of each class) and, if there are any, LABELS_unreadable.txt.
 How sure a label must be: --score-thr for all classes, --class-thr for some, or
 --precision with --labelled: then each class gets the smallest threshold at which that
 share of its detections is right on images with labels, which the model must not have
-been trained on. Train on the result with mmyolonas.PseudoLabelDataset.
+been trained on. With --ignore-above what lies between that score and the threshold is
+written as a region to ignore, neither an object nor background. Train on the result with
+mmyolonas.PseudoLabelDataset.
+
+Several processes or machines: the same command with --shard 1/N to N/N. The parts lie in
+LABELS_parts/; the last process that ends joins them.
 """
 import argparse
 from pathlib import Path
@@ -25,14 +30,17 @@ from mmyolonas.workflows.pseudo_labels.pseudo_labels import (
     PseudoLabelOptions,
     PseudoLabelReport,
 )
+from mmyolonas.workflows.pseudo_labels.shards import Shard
 
-EXAMPLES = '''examples:
+EXAMPLES = """examples:
   python tools/pseudo_label.py configs/yolonas/yolonas_l_coco.py yolonas_l.pth \\
       data/coco/unlabeled2017 --out data/coco/annotations/pseudo_unlabeled2017.json \\
       --precision 0.8 --labelled data/coco/annotations/instances_val2017.json \\
       --labelled-images data/coco/val2017
   python tools/pseudo_label.py config.py model.pth 'photos/**/*.jpg' --out labels.json \\
-      --score-thr 0.5 --class-thr person=0.6 "traffic light=0.4"'''
+      --score-thr 0.5 --class-thr person=0.6 "traffic light=0.4" --ignore-above 0.1
+  sbatch --array=1-8 --gpus-per-task=1 --wrap 'python tools/pseudo_label.py config.py model.pth \\
+      photos --out labels.json --shard $SLURM_ARRAY_TASK_ID/8'"""
 
 
 def parse_args() -> argparse.Namespace:
@@ -54,6 +62,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--labelled', metavar='ANN.json', help='COCO file of labelled images')
     parser.add_argument('--labelled-images', metavar='DIR', help='their folder (default: that of '
                         'ANN.json)')
+    parser.add_argument('--ignore-above', type=arguments.share, metavar='LOW',
+                        help='detections from this score up to the threshold become regions to '
+                        'ignore (iscrowd) in place of background')
     parser.add_argument('--match-iou', type=arguments.share, default=0.5,
                         help='overlap (OKS for poses) of '
                         'a right detection with --precision (default: 0.5)')
@@ -69,6 +80,7 @@ def parse_args() -> argparse.Namespace:
                         help='drawn images (default: 16)')
     parser.add_argument('--batch-size', type=arguments.positive_int, default=1,
                         help='images at a time (default: 1)')
+    parser.add_argument('--shard', metavar='I/N', help='label the I-th of N parts (from 1)')
     parser.add_argument('--device', type=arguments.device, help='for example cuda:0 or cpu')
     return parser.parse_args()
 
@@ -89,6 +101,10 @@ def class_thresholds(items: List[str]) -> Dict[str, float]:
 
 def show(report: PseudoLabelReport, out: Path) -> None:
     """Print what was done."""
+    if report.open_shards:
+        print(f'{report.images} images labelled; {out} is written when the parts '
+              f'{", ".join(map(str, report.open_shards))} are done as well')
+        return
     print(f'{"class":24s} {"threshold":>9s} {"precision":>9s} {"recall":>7s} {"labels":>8s}')
     for item in report.thresholds:
         score = 'left out' if item.threshold > 1 else f'{item.threshold:.3f}'
@@ -96,7 +112,8 @@ def show(report: PseudoLabelReport, out: Path) -> None:
               f'{_share(item.recall):>7s} {report.per_class[item.name]:8d}'
               + (f'  (by {item.basis})' if item.basis == 'all classes' else ''))
     again = f', {report.before} of them by an earlier call' if report.before else ''
-    print(f'{report.annotations} labels in {report.images} images{again}: {out}')
+    ignored = f' and {report.uncertain} regions to ignore' if report.uncertain else ''
+    print(f'{report.annotations} labels{ignored} in {report.images} images{again}: {out}')
     if report.pictures:
         print(f'drawn images: {report.pictures}')
     if report.unreadable:
@@ -118,12 +135,13 @@ def main() -> None:
     check_distinct({'--out': args.out}, {'--labelled': args.labelled})
     options = PseudoLabelOptions(
         args.score_thr, class_thresholds(args.class_thr), args.precision, args.labelled,
-        args.labelled_images, args.match_iou, args.iou_thr, args.max_per_img, args.keypoint_thr,
-        args.batch_size, args.pictures)
+        args.labelled_images, args.ignore_above, args.match_iou, args.iou_thr, args.max_per_img,
+        args.keypoint_thr, args.batch_size, args.pictures)
+    shard = Shard.parse(args.shard) if args.shard else None
     paths = find_images(args.images)
     labeller = PseudoLabeller(args.config, args.checkpoint, options, args.device,
                               args.cfg_options)
-    show(labeller.run(paths, args.out, args.image_root), args.out)
+    show(labeller.run(paths, args.out, args.image_root, shard), args.out)
 
 
 if __name__ == '__main__':

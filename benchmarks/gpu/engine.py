@@ -13,6 +13,7 @@ from benchmarks.gpu.items import FAILED, STOPPED, Item, Settings
 from benchmarks.gpu.results import PIECE, StageResults
 from benchmarks.gpu.stages import Stage
 from mmyolonas.utils.child import PARENT
+from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.locks import only_writer
 from mmyolonas.utils.progress import format_duration
 
@@ -50,13 +51,15 @@ class Clock:
     Args:
         seconds (float): Of the whole run.
         now (Callable): A clock, for tests.
+        begun (float, optional): When it began, by that clock. Defaults to now.
     """
     seconds: float
     now: Callable[[], float] = time.monotonic
+    begun: Optional[float] = None
     start: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.start = self.now()
+        self.start = self.now() if self.begun is None else self.begun
 
     @property
     def left(self) -> float:
@@ -74,16 +77,18 @@ class Engine:
         limits (dict[str, float]): Minutes by stage, in place of its share.
         start (Callable): Starts a worker, for tests.
         clock (Clock, optional): For tests.
+        only (Sequence[str]): Keys of the items to do; all if empty.
     """
 
     def __init__(self, settings: Settings, out: Path, minutes: float,
                  limits: Optional[Dict[str, float]] = None,
                  start: Callable[[Settings, Path], Worker] = start_worker,
-                 clock: Optional[Clock] = None) -> None:
+                 clock: Optional[Clock] = None, only: Sequence[str] = ()) -> None:
         self.settings = settings
         self.out = Path(out)
         self.limits = limits or {}
         self.clock = clock or Clock(60 * minutes)
+        self.only = only
         self._start = start
         self._worker: Optional[Worker] = None
         self._machine: Dict[str, Any] = {}
@@ -92,16 +97,25 @@ class Engine:
         """Do the stages; return their results, complete or not.
 
         Raises:
-            UserError: Another run writes to the same folder.
+            UserError: Another run writes to the same folder, or no stage has such an item.
         """
+        items = {stage.name: stage.items(self.settings) for stage in stages}
+        known = [item.key for found in items.values() for item in found]
+        unknown = [key for key in self.only if key not in known]
+        if unknown:
+            raise UserError(f'--items: no stage that is asked for has an item {unknown[0]!r}; '
+                            f'there are {", ".join(known)}.')
+        if self.only:
+            items = {name: [item for item in found if item.key in self.only]
+                     for name, found in items.items()}
         self.out.mkdir(parents=True, exist_ok=True)
         with only_writer(self.out, advice='Wait for it, or give another --out.'):
-            return self._run(stages)
+            return self._run(stages, items)
 
-    def _run(self, stages: Sequence[Stage]) -> Dict[str, StageResults]:
+    def _run(self, stages: Sequence[Stage],
+             items: Dict[str, List[Item]]) -> Dict[str, StageResults]:
         results = {s.name: StageResults(self.out, s.name, self.settings.rehearse) for s in stages}
-        todo = {stage.name: results[stage.name].open(stage.items(self.settings))
-                for stage in stages}
+        todo = {stage.name: results[stage.name].open(items[stage.name]) for stage in stages}
         rest = {}
         try:
             for index, stage in enumerate(stages):

@@ -30,19 +30,11 @@ def build_handlers() -> Dict[str, Callable[..., Any]]:
         loss = state['step']()
         for _ in range(warmup):
             state['step']()
-        found = dict(loss=loss, peak_mib=peak(), torch=torch.__version__)
+        found = dict(loss=loss, peak_mib=peak_of(state['step'], state['device']),
+                     torch=torch.__version__)
         if state['device'].startswith('cuda'):
             torch.cuda.empty_cache()
         return found
-
-    def peak() -> float:
-        if not state['device'].startswith('cuda'):
-            memory = PeakMemory()
-            state['step']()
-            return memory.read()
-        torch.cuda.reset_peak_memory_stats()
-        state['step']()
-        return torch.cuda.max_memory_allocated() / 2**20
 
     def time(repeats: int) -> List[float]:
         """Return the mean seconds of a step, in a list; the device is done at both ends.
@@ -73,6 +65,18 @@ def build_handlers() -> Dict[str, Callable[..., Any]]:
             torch.cuda.empty_cache()
 
     return dict(setup=setup, time=time, release=release)
+
+
+def peak_of(step: Callable[[], float], device: str) -> float:
+    """Return the peak memory of a step in MiB."""
+    import torch
+    if not device.startswith('cuda'):
+        memory = PeakMemory()
+        step()
+        return memory.read()
+    torch.cuda.reset_peak_memory_stats()
+    step()
+    return torch.cuda.max_memory_allocated() / 2**20
 
 
 def make_step(name: str, problem: dict) -> Callable[[], float]:

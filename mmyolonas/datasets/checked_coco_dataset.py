@@ -55,6 +55,9 @@ class CheckedCocoDataset(CocoDataset):
         with_mask (bool): Whether to keep the segmentations, which detection
             does not need and which take most of the memory.
             Defaults to False.
+        keep_ignored (bool): Whether boxes marked ``ignore`` stay as regions to ignore,
+            like those marked ``iscrowd``, for a head with ``ignored_regions``; else
+            they are dropped, as in mmdet. Defaults to False.
         kwargs: See mmdet's ``CocoDataset``.
 
     Raises:
@@ -66,12 +69,14 @@ class CheckedCocoDataset(CocoDataset):
                  strict: bool = True,
                  bad_images: str = 'raise',
                  with_mask: bool = False,
+                 keep_ignored: bool = False,
                  **kwargs) -> None:
         if bad_images not in ('raise', 'skip'):
             raise ValueError(f"bad_images must be 'raise' or 'skip', got {bad_images!r}")
         self.strict = strict
         self.bad_images = bad_images
         self.with_mask = with_mask
+        self.keep_ignored = keep_ignored
         self._skipped: set = set()
         self._warned_about_size = False
         super().__init__(*args, **kwargs)
@@ -131,21 +136,21 @@ class CheckedCocoDataset(CocoDataset):
                         categories: CategoryMap) -> Dict[int, List[dict]]:
         """Return the usable boxes of every image id and report the others."""
         sizes = {image['id']: (image['width'], image['height']) for image in data['images']}
-        annotations, orphans, ignored = [], 0, 0
+        annotations, orphans, ignored, others = [], 0, 0, 0
         for annotation in data['annotations']:
             if annotation['image_id'] not in sizes:
                 orphans += 1
             elif annotation['category_id'] in categories.labels:
-                if annotation.get('ignore'):
-                    ignored += 1
-                else:
+                ignored += bool(annotation.get('ignore'))
+                others += not annotation.get('ignore')
+                if self.keep_ignored or not annotation.get('ignore'):
                     annotations.append(annotation)
         if orphans:
             self._warn(f"{orphans} boxes belong to image ids that are not in 'images' and were "
                        'dropped')
-        if ignored:
+        if ignored and not self.keep_ignored:
             self._warn(f'{ignored} boxes are marked ignore and were dropped')
-        check_ignored(ignored, len(annotations), self.ann_file)
+        check_ignored(ignored, others, self.ann_file)
         boxes = box_array(annotations, self.ann_file)
         of_image = np.array([sizes[a['image_id']] for a in annotations], float).reshape(-1, 2)
         checked = clean_boxes(boxes, of_image)
@@ -177,8 +182,8 @@ class CheckedCocoDataset(CocoDataset):
 
     def _instance(self, annotation: Dict[str, Any], box: List[float], label: int) -> dict:
         """Return the entry of one usable box."""
-        instance = dict(bbox=box, bbox_label=label,
-                        ignore_flag=int(bool(annotation.get('iscrowd', False))))
+        ignored = annotation.get('iscrowd') or annotation.get('ignore')
+        instance = dict(bbox=box, bbox_label=label, ignore_flag=int(bool(ignored)))
         if self.with_mask and annotation.get('segmentation'):
             instance['mask'] = checked_mask(annotation, self.ann_file)
         return instance

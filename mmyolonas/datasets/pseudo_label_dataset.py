@@ -1,5 +1,5 @@
 """Training data that a model has labelled."""
-from typing import Any, Dict, List, Union
+from typing import Any, Dict, List, Optional, Union
 
 from mmyolonas.registry import DATASETS
 from mmyolonas.utils.data_error import DataError
@@ -21,21 +21,29 @@ class PseudoLabelDataset(CheckedCocoDataset):
     batch (with an iteration-based loop, for it never ends), and a ``RepeatDataset``
     around the labelled part raises its share with epochs.
 
+    What the model was not sure of is neither an object nor background: objects between
+    ``ignore_thr`` and ``score_thr``, and annotations that the file marks ``iscrowd``, become
+    regions to ignore, for a head with ``ignored_regions='class'``.
+
     Args:
         score_thr (float | dict): Objects below are left out; by class name, a
             class that is not named keeps all. Defaults to 0.
+        ignore_thr (float | dict, optional): Objects below ``score_thr`` from here on are
+            regions to ignore; by class name, of a class that is not named there are none.
+            Defaults to None: they are left out.
         score_power (float): See above; 0 gives all objects the same weight.
             Defaults to 1.
         loss_weight (float): Weight of this data set within (0, 1]. Defaults to 1.
         kwargs: See :class:`CheckedCocoDataset`.
 
     Raises:
-        DataError: An annotation has no score within 0 and 1.
+        DataError: An annotation has no score within 0 and 1, or not one is a label.
     """
 
     def __init__(self,
                  *args,
                  score_thr: Union[float, Dict[str, float]] = 0.,
+                 ignore_thr: Union[float, Dict[str, float], None] = None,
                  score_power: float = 1.,
                  loss_weight: float = 1.,
                  **kwargs) -> None:
@@ -45,12 +53,13 @@ class PseudoLabelDataset(CheckedCocoDataset):
         if score_power < 0:
             raise ValueError(f'score_power must not be negative, got {score_power}')
         self.score_thr = score_thr
+        self.ignore_thr = ignore_thr
         self.score_power = score_power
         self.loss_weight = loss_weight
         super().__init__(*args, **kwargs)
 
     def _load_instances(self, data: Dict[str, Any], categories) -> Dict[int, List[dict]]:
-        """Leave objects of low scores out, then load as usual."""
+        """Leave objects of low scores out or open, then load as usual."""
         names = {c['id']: c['name'] for c in data['categories']}
         kept = []
         for annotation in data['annotations']:
@@ -60,13 +69,30 @@ class PseudoLabelDataset(CheckedCocoDataset):
                     f"annotation file '{self.ann_file}': annotation {annotation['id']} has no "
                     f'score within 0 and 1 (got {score!r}): pseudo-labels come from '
                     "tools/pseudo_label.py; use type='mmyolonas.CheckedCocoDataset' for labels")
-            if score >= self._threshold(names.get(annotation['category_id'])):
+            name = names.get(annotation['category_id'])
+            lowest = _threshold(self.ignore_thr, name, float('inf'))
+            if annotation.get('iscrowd'):
+                if self.ignore_thr is None or score >= lowest:
+                    kept.append(annotation)
+            elif score >= _threshold(self.score_thr, name, 0.):
                 kept.append(annotation)
+            elif score >= lowest:
+                kept.append(dict(annotation, iscrowd=1))
+        if kept and all(annotation.get('iscrowd') for annotation in kept):
+            raise DataError(f"annotation file '{self.ann_file}': not one of its "
+                            f'{len(data["annotations"])} pseudo-labels is certain enough to be '
+                            'an object, all are regions to ignore: lower score_thr, here or when '
+                            'labelling')
         return super()._load_instances(dict(data, annotations=kept), categories)
-
-    def _threshold(self, name: str) -> float:
-        return self.score_thr.get(name, 0.) if isinstance(self.score_thr, dict) else self.score_thr
 
     def _instance(self, annotation: Dict[str, Any], box: List[float], label: int) -> dict:
         weight = self.loss_weight * annotation['score']**self.score_power
         return dict(super()._instance(annotation, box, label), weight=weight)
+
+
+def _threshold(given: Union[float, Dict[str, float], None], name: Optional[str],
+               default: float) -> float:
+    """Return the threshold of a class."""
+    if isinstance(given, dict):
+        return given.get(name, default)
+    return default if given is None else given

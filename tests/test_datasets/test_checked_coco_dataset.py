@@ -214,6 +214,16 @@ class TestBadBoxes:
         assert [item['bbox_label'] for item in dataset[0]['instances']] == [1]
         assert len(warnings) == 1 and '1 boxes are marked ignore and were dropped' in warnings[0]
 
+    def test_boxes_marked_ignore_may_stay_as_regions(self, tmp_path, warnings):
+        data = coco_dict([(1, 1, [1, 2, 20, 20]), (1, 2, [5, 5, 20, 20])])
+        data['annotations'][0]['ignore'] = 1
+        dataset = build(write_coco(tmp_path, data), keep_ignored=True)
+        assert [item['ignore_flag'] for item in dataset[0]['instances']] == [1, 0]
+        assert not warnings
+        data['annotations'][1]['ignore'] = 1
+        with pytest.raises(DataError, match='all 2 boxes are marked ignore'):
+            build(write_coco(tmp_path, data), keep_ignored=True)
+
     def test_boxes_at_the_border_are_no_corners(self, tmp_path):
         """A stated area or a few of them inside tell that width and height are meant."""
         boxes = [[1, 1, 64, 48]] * 8

@@ -90,6 +90,43 @@ def test_scores_become_weights(tmp_path):
         write(tmp_path, loss_weight=2)
 
 
+@pytest.mark.parametrize('name', PIPELINES)
+def test_uncertain_objects_are_regions_to_ignore(tmp_path, name):
+    """Through the same pipelines: low scores are neither objects nor gone."""
+    dataset = write(tmp_path, PIPELINES[name], score_thr=0.6, ignore_thr=0.45)
+    objects, regions = [], []
+    for index in [0, 1, 2, 3] * 6:
+        sample = dataset[index]['data_samples']
+        objects += sample.gt_instances.labels.tolist()
+        regions += sample.ignored_instances.labels.tolist()
+    assert set(objects) == set(np.flatnonzero(SCORES >= 0.6))
+    assert set(regions) == set(np.flatnonzero((SCORES >= 0.45) & (SCORES < 0.6)))
+
+
+def test_which_scores_are_uncertain(tmp_path):
+    def flags(crowd=(), **kwargs) -> list:
+        dataset = write(tmp_path)
+        data = json.loads((tmp_path / 'ann.json').read_text())
+        for annotation in data['annotations']:
+            annotation['iscrowd'] = int(annotation['id'] in crowd)
+        (tmp_path / 'ann.json').write_text(json.dumps(data))
+        dataset = PseudoLabelDataset(data_root=str(tmp_path), ann_file='ann.json', pipeline=[],
+                                     metainfo=dict(classes=NAMES), **kwargs)
+        found = {i['bbox_label']: i['ignore_flag'] for d in dataset.load_data_list()
+                 for i in d['instances']}
+        return [found.get(label, '-') for label in range(12)]
+
+    assert flags() == [0] * 12 and flags(score_thr=0.6) == ['-'] * 5 + [0] * 7
+    assert flags(score_thr=0.6, ignore_thr=0.) == [1] * 5 + [0] * 7
+    by_class = dict(score_thr=0.6, ignore_thr=dict(class1=0.1, class2=0.55))
+    assert flags(**by_class) == ['-', 1, '-', '-', '-'] + [0] * 7
+    # what the file marks stays uncertain, above and below the threshold
+    assert flags(crowd=(1, 12), score_thr=0.6) == [1] + ['-'] * 4 + [0] * 6 + [1]
+    assert flags(crowd=(1, 2), ignore_thr=0.39) == ['-', 1] + [0] * 10
+    with pytest.raises(DataError, match='not one of its 12 pseudo-labels is certain enough'):
+        flags(score_thr=0.95, ignore_thr=0.5)
+
+
 def test_plain_pipeline_works_as_well(tmp_path):
     dataset = write(tmp_path)
     from mmcv.transforms import Compose

@@ -8,15 +8,17 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from mmengine.config import Config
 from pycocotools.coco import COCO
 
-from mmyolonas.datasets import CheckedCocoDataset
+from mmyolonas.datasets import CheckedCocoDataset, PseudoLabelDataset
 from mmyolonas.inference.inference import InferenceOptions, Predictor
 from mmyolonas.utils import UserError
 from mmyolonas.utils.building import build_model
 from mmyolonas.utils.images import find_images, read_image
 from mmyolonas.workflows.pseudo_labels.pseudo_labels import PseudoLabeller, PseudoLabelOptions
+from mmyolonas.workflows.pseudo_labels.shards import Shard
 from tests import tiny
 from tests.conftest import ROOT
 from tests.killing import kill_when, start
@@ -255,3 +257,104 @@ def test_drawn_images_show_the_labels(model, images, tmp_path):
     picture, = report.pictures.iterdir()
     drawn, plain = cv2.imread(str(picture)), cv2.imread(str(images / '000.png'))
     assert drawn.shape == plain.shape and np.abs(drawn.astype(int) - plain).max() > 100
+
+
+@pytest.fixture
+def labeller(model):
+
+    def make(**options) -> PseudoLabeller:
+        return PseudoLabeller(*model, PseudoLabelOptions(score_thr=0.5, pictures=0, **options),
+                              'cpu')
+
+    return make
+
+
+def test_uncertain_detections_are_regions_to_ignore(labeller, images, tmp_path):
+    """Two scores; the labels are those of the upper one, and the lower one is as if it were it."""
+    paths = find_images([str(images)])
+
+    def boxes(name, crowd=None) -> list:
+        data = json.loads((tmp_path / name).read_text())
+        return [(a['image_id'], a['category_id'], a['score'], *a['bbox'])
+                for a in data['annotations'] if crowd in (None, a['iscrowd'])]
+
+    plain = labeller(class_thr=dict(disc=0.51)).run(paths, tmp_path / 'plain.json')
+    low = labeller(class_thr=dict(square=0.49, disc=0.49)).run(paths, tmp_path / 'low.json')
+    both = labeller(class_thr=dict(disc=0.51), ignore_above=0.49).run(paths, tmp_path / 'both.json')
+    assert plain.uncertain == low.uncertain == 0 and both.uncertain > 5
+    assert (both.annotations, both.per_class) == (plain.annotations, plain.per_class)
+    assert boxes('both.json', 0) == boxes('plain.json') and boxes('both.json') == boxes('low.json')
+    dataset = PseudoLabelDataset(data_root=str(images), ann_file=str(tmp_path / 'both.json'),
+                                 data_prefix=dict(img=''), metainfo=dict(classes=tiny.CLASSES))
+    flags = [i['ignore_flag'] for d in dataset.load_data_list() for i in d['instances']]
+    assert sum(flags) == both.uncertain and len(flags) == both.uncertain + both.annotations
+    with pytest.raises(UserError, match='begins at a score of 0.5, and no label needs more'):
+        labeller(ignore_above=0.5)
+
+
+def test_shards_join(labeller, images, tmp_path, capsys):
+    """The file of several processes is that of one, whatever the order in which they end."""
+    paths = find_images([str(images)])
+    work = labeller(ignore_above=0.49)
+    whole = work.run(paths, tmp_path / 'whole.json')
+    out = tmp_path / 'out' / 'labels.json'
+    for index, open_shards in ((3, [1, 2]), (1, [2]), (1, [2])):
+        report = work.run(paths, out, shard=Shard(index, 3))
+        assert report.open_shards == open_shards and not out.exists()
+    assert report.before == 1  # the first part was there
+    report = work.run(paths, out, shard=Shard(2, 3))
+    assert not report.open_shards
+    assert (report.images, report.annotations) == (whole.images, whole.annotations)
+    assert out.read_bytes() == (tmp_path / 'whole.json').read_bytes()
+    # other options, other images: other parts, nothing of the old ones
+    capsys.readouterr()
+    assert labeller().run(paths, out, shard=Shard(1, 3)).open_shards == [2, 3]
+    assert 'starting anew' in capsys.readouterr().out
+    assert labeller().run(paths[:3], out, shard=Shard(2, 3)).open_shards == [1, 3]
+
+
+def test_a_shard_tries_again_what_it_could_not_read(labeller, images, tmp_path):
+    folder = shutil.copytree(images, tmp_path / 'in')
+    good = (folder / '001.png').read_bytes()
+    (folder / '001.png').write_bytes(b'')
+    out = tmp_path / 'labels.json'
+    for index in (1, 2):
+        report = labeller().run(find_images([str(folder)]), out, shard=Shard(index, 2))
+    assert report.images == 3 and '001.png' in report.unreadable[0]
+    assert (tmp_path / 'labels_unreadable.txt').read_text().count('\n') == 1
+    (folder / '001.png').write_bytes(good)
+    report = labeller().run(find_images([str(folder)]), out, shard=Shard(1, 2))
+    assert report.images == 4 and not report.unreadable
+    assert not (tmp_path / 'labels_unreadable.txt').exists()
+
+
+def test_a_part_is_one_process_and_thresholds_are_one_choice(labeller, images, tmp_path):
+    paths, out = find_images([str(images)]), tmp_path / 'labels.json'
+    work, calls = labeller(), []
+    choose = work._choose_thresholds
+    work._choose_thresholds = lambda: calls.append(1) or choose()
+    try:
+        work.run(paths, out, shard=Shard(1, 2))
+        work.run(paths, out, shard=Shard(2, 2))
+    finally:
+        del work._choose_thresholds
+    assert len(calls) == 1
+    locked = FileLock(tmp_path / 'labels_parts' / '.1-of-2.jsonl.lock')
+    with locked, pytest.raises(UserError, match='give each its own --shard'):
+        work.run(paths, out, shard=Shard(1, 2))
+
+
+@pytest.mark.parametrize('text, message', [
+    ('0/3', 'needs 1 <= I <= N, got 0/3'), ('4/3', 'got 4/3'), ('2', 'takes I/N'),
+    ('a/b', 'takes I/N')])
+def test_shards_that_make_no_sense(text, message):
+    with pytest.raises(UserError, match=message):
+        Shard.parse(text)
+
+
+def test_shards_cover_everything_once():
+    for size in (0, 1, 7, 100):
+        for count in (1, 3, 8):
+            parts = [Shard(index, count).of(range(size)) for index in range(1, count + 1)]
+            assert sum(parts, []) == list(range(size))
+            assert max(map(len, parts)) - min(map(len, parts)) <= 1

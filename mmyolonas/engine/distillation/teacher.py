@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Callable, Optional, Sequence, Union
 
 import torch
+import torch.nn.functional as F
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
@@ -16,6 +17,7 @@ from mmyolonas.utils.configs import load_config
 from .inputs import input_converter
 from .outputs import TeacherOutputs
 from .readers import DenseHeadReader, YOLONASReader, stride_numbers
+from .smaller import enlarge, smaller_size
 
 
 def find_head(model: nn.Module) -> Optional[nn.Module]:
@@ -32,16 +34,23 @@ class Teacher:
     Args:
         model (nn.Module): The teacher's network, on the student's device.
         student (nn.Module): The student's network.
+        input_scale (float): Size of its images, relative to the student's; less costs
+            less (0.5 a quarter), see :func:`enlarge`. Defaults to 1.
 
     Raises:
         UserError: The teacher has other classes, key points or strides, or a
             head that is not understood.
     """
 
-    def __init__(self, model: nn.Module, student: nn.Module) -> None:
+    def __init__(self, model: nn.Module, student: nn.Module, input_scale: float = 1.) -> None:
+        if not 0 < input_scale <= 1:
+            raise UserError('DistillationHook: input_scale of the teacher must be above 0 and at '
+                            f'most 1, got {input_scale}.')
         self.model = model.eval().requires_grad_(False)
         head, own = find_head(model), find_head(student)
         check_heads(head, own)
+        self.input_scale = input_scale
+        self.strides = tuple(own.strides)
         if isinstance(head, (YOLONASHead, YOLONASPoseHead)):
             self.read = YOLONASReader(model, head, head.reg_max == own.reg_max)
         else:
@@ -54,12 +63,17 @@ class Teacher:
         """Return the predictions for the student's network input (B, 3, H, W)."""
         if self.convert is not None:
             inputs = self.convert(inputs)
-        return self.read(inputs)
+        size = inputs.shape[-2:]
+        small = smaller_size(size, self.input_scale, max(self.strides))
+        if self.input_scale == 1 or small == tuple(size):
+            return self.read(inputs)
+        outputs = self.read(F.interpolate(inputs, small, mode='bilinear'))
+        return enlarge(outputs, small, size, self.strides)
 
 
 def load_teacher(config: Union[str, dict], checkpoint: str, student: nn.Module,
                  classes: Sequence[str] = (), cfg_options: Optional[dict] = None,
-                 fuse: bool = True) -> Teacher:
+                 fuse: bool = True, input_scale: float = 1.) -> Teacher:
     """Return the teacher of a config and a checkpoint.
 
     Args:
@@ -70,6 +84,7 @@ def load_teacher(config: Union[str, dict], checkpoint: str, student: nn.Module,
         cfg_options (dict, optional): Settings of the teacher's config to override.
         fuse (bool): Whether to re-parameterise the teacher, which makes it
             faster. Defaults to True.
+        input_scale (float): See :class:`Teacher`. Defaults to 1.
 
     Raises:
         UserError: A file is missing, the checkpoint is not the config's, or the
@@ -88,7 +103,7 @@ def load_teacher(config: Union[str, dict], checkpoint: str, student: nn.Module,
     check_classes((meta.get('dataset_meta') or {}).get('classes'), classes, checkpoint)
     if fuse:
         switch_to_deploy(model)
-    return Teacher(model.to(next(student.parameters()).device), student)
+    return Teacher(model.to(next(student.parameters()).device), student, input_scale)
 
 
 def check_classes(theirs: Optional[Sequence[str]], own: Sequence[str], source: str) -> None:

@@ -50,13 +50,16 @@ class DistillationHook(Hook):
 
     Args:
         teacher (dict | str): ``config`` and ``checkpoint``, optionally
-            ``cfg_options`` and ``fuse`` (see :func:`load_teacher`), or ``'ema'``.
+            ``cfg_options``, ``fuse`` and ``input_scale`` (see :func:`load_teacher`), or
+            ``'ema'``.
         weights (dict, optional): Weight of each term relative to the student's
             own loss of the kind. Defaults to 1 for ``cls`` and ``dfl``, for
             poses also ``kpt`` and ``kpt_score``; what is given replaces or adds
             single entries, 0 leaves a term out. ``feat`` needs
             ``feature_adapters`` in the student's head.
         schedule (dict, optional): Arguments of :class:`DistillationSchedule`.
+        every (int): Ask the teacher in one of so many iterations, which then counts so
+            many times. Defaults to 1.
         **settings: Further fields of :class:`TermSettings`: ``power``,
             ``threshold``, ``background``, ``gamma``, ``temperature``.
 
@@ -69,12 +72,17 @@ class DistillationHook(Hook):
                  teacher: Union[dict, str],
                  weights: Optional[Dict[str, float]] = None,
                  schedule: Optional[dict] = None,
+                 every: int = 1,
                  **settings: float) -> None:
         if teacher != 'ema' and not (isinstance(teacher, dict) and
                                      {'config', 'checkpoint'} <= set(teacher)):
             raise UserError("DistillationHook: teacher must be dict(config=..., checkpoint=...) or "
                             f"'ema', got {teacher!r}.")
+        if not (isinstance(every, int) and every >= 1):
+            raise UserError(f'DistillationHook: every must be a whole number from 1 on, got '
+                            f'{every!r}.')
         self.teacher = teacher
+        self.every = every
         self.weights = dict(weights or {})
         self.schedule = DistillationSchedule(**(schedule or {}))
         TermSettings(**settings)  # names that it does not have are refused here
@@ -100,7 +108,9 @@ class DistillationHook(Hook):
         position, total = runner.iter, runner.max_iters
         if self.schedule.by_epoch:
             position, total = position * runner.max_epochs / total, runner.max_epochs
-        self.tap.factor = self.schedule.factor(position, total)
+        self.tap.factor = self.every * self.schedule.factor(position, total)
+        if runner.iter % self.every:
+            self.tap.factor = 0.
 
     def after_train(self, runner) -> None:
         """Let the student go."""

@@ -17,10 +17,12 @@ from torch import Tensor, nn
 from mmyolonas.models.layers import ConvNormAct
 from mmyolonas.models.losses.box_losses import positive_box_losses
 from mmyolonas.models.utils import (
+    IGNORED_REGIONS,
     OptConfig,
     distances_to_boxes,
     flatten_levels,
     grid_priors,
+    ignored_priors,
     integral,
     pad_targets,
     pad_weights,
@@ -113,6 +115,11 @@ class YOLONASHead(BaseDenseHead):
             :class:`PseudoLabelDataset`) weigh the losses of the priors assigned to
             each object; the divisor is weighted alike. Own design, for
             pseudo-labels. Defaults to False.
+        ignored_regions (str, optional): What regions to ignore (``iscrowd`` in COCO
+            files, uncertain pseudo-labels) leave open: the scores of their class
+            (``'class'``) or of every class (``'all'``) of the priors inside are left out
+            of the classification loss where they are not positive. Defaults to None:
+            such regions are background, as in the original.
         feature_adapters (dict, optional): :class:`FeatureAdapters`, for a student
             that is distilled on features.
         init_cfg (dict, optional): Initialisation of the weights.
@@ -141,6 +148,7 @@ class YOLONASHead(BaseDenseHead):
                  train_cfg: OptConfig = None,
                  test_cfg: OptConfig = None,
                  instance_weights: bool = False,
+                 ignored_regions: Optional[str] = None,
                  feature_adapters: OptConfig = None,
                  init_cfg: OptConfig = None) -> None:
         super().__init__(init_cfg)
@@ -156,7 +164,11 @@ class YOLONASHead(BaseDenseHead):
         self.use_sigmoid_cls = True
         self.strides = tuple(strides)
         self.reg_max = reg_max
+        if ignored_regions not in (None, *IGNORED_REGIONS):
+            raise ValueError(f"{type(self).__name__}: ignored_regions must be None, 'class' or "
+                             f"'all', got {ignored_regions!r}.")
         self.instance_weights = instance_weights
+        self.ignored_regions = ignored_regions
         self.train_cfg = train_cfg
         self.test_cfg = test_cfg
         # mmdet's predict path and mmdeploy's rewriter of it read these two
@@ -247,8 +259,8 @@ class YOLONASHead(BaseDenseHead):
             batch_gt_instances (list[InstanceData]): ``bboxes``, ``labels`` and,
                 for ``instance_weights``, ``weights``.
             batch_img_metas (list[dict]): Not used; mmdet's interface.
-            batch_gt_instances_ignore (list, optional): Not used, as in the
-                original: regions to ignore count as background.
+            batch_gt_instances_ignore (list, optional): ``bboxes`` and ``labels`` of the
+                regions to ignore, for ``ignored_regions``.
 
         Returns:
             dict[str, Tensor]: ``loss_cls``, ``loss_bbox`` and ``loss_dfl``.
@@ -264,9 +276,14 @@ class YOLONASHead(BaseDenseHead):
             targets_cls, extra = assigned.assigned_scores, {}
             if self.instance_weights:
                 weights = pad_weights(batch_gt_instances, targets.mask)
-                extra = dict(weight=assigned.gather(weights))
+                extra['weight'] = assigned.gather(weights)
                 # the box losses read these scores as weights only
                 assigned = replace(assigned, assigned_scores=targets_cls * extra['weight'])
+            if self.ignored_regions and batch_gt_instances_ignore:
+                unknown = ignored_priors(batch_gt_instances_ignore, priors, self.num_classes,
+                                         self.ignored_regions)
+                if unknown is not None:
+                    extra['ignore_mask'] = unknown
             avg_factor = reduce_mean(assigned.assigned_scores.sum()).clamp(min=1)
             loss_cls = self.loss_cls(logits, assigned.labels, targets_cls, assigned.pos_mask,
                                      avg_factor, **extra)

@@ -17,7 +17,8 @@ class _VarifocalSum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, cls_scores: Tensor, index: Tuple[Tensor, ...], target: Tensor,
-                pos_weight: Tensor, alpha: float, gamma: float) -> Tensor:
+                pos_weight: Tensor, alpha: float, gamma: float,
+                ignore_mask: Optional[Tensor]) -> Tensor:
         scores = cls_scores.sigmoid()
         entropy = F.softplus(cls_scores)  # BCE(z, 0)
         pos_scores = scores[index]
@@ -27,21 +28,25 @@ class _VarifocalSum(torch.autograd.Function):
             torch.add(scores, grad, alpha=gamma, out=grad)
             weight = scores.pow_(gamma).mul_(alpha)
             grad.mul_(weight)
+            if ignore_mask is not None:
+                grad.masked_fill_(ignore_mask, 0)
             grad[index] = pos_weight * (pos_scores - target)
             ctx.save_for_backward(grad)
         else:
             weight = scores.pow_(gamma).mul_(alpha)
         # the entries of the positives are taken back out instead of masked
         negative = weight.mul_(entropy)
+        if ignore_mask is not None:
+            negative.masked_fill_(ignore_mask, 0)
         positive = F.binary_cross_entropy_with_logits(
             cls_scores[index], target, weight=pos_weight, reduction='sum')
         return negative.sum() - negative[index].sum() + positive
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_output: Tensor) -> Tuple[Tensor, None, None, None, None, None]:
+    def backward(ctx, grad_output: Tensor) -> Tuple[Optional[Tensor], ...]:
         grad, = ctx.saved_tensors
-        return grad * grad_output, None, None, None, None, None
+        return (grad * grad_output, ) + (None, ) * 6
 
 
 def varifocal_loss(cls_scores: Tensor,
@@ -50,7 +55,8 @@ def varifocal_loss(cls_scores: Tensor,
                    pos_mask: Tensor,
                    alpha: float = 0.75,
                    gamma: float = 2.0,
-                   weight: Optional[Tensor] = None) -> Tensor:
+                   weight: Optional[Tensor] = None,
+                   ignore_mask: Optional[Tensor] = None) -> Tensor:
     """Return the summed varifocal loss.
 
     ``sum w * BCE(z, t)`` with ``w = t`` for the assigned class of a positive
@@ -67,6 +73,8 @@ def varifocal_loss(cls_scores: Tensor,
         gamma (float): Exponent of the negatives' weight. Defaults to 2.
         weight (Tensor, optional): Of shape (B, L); multiplies the term of the
             assigned class of each positive prior, with its target as it is.
+        ignore_mask (Tensor, optional): Boolean of shape (B, L, C); True leaves the term
+            out, unless it is that of the assigned class of a positive prior.
 
     Returns:
         Tensor: Scalar.
@@ -78,7 +86,7 @@ def varifocal_loss(cls_scores: Tensor,
     index = (batch, prior, labels[batch, prior])
     target = assigned_scores[batch, prior].to(cls_scores.dtype)
     pos_weight = target if weight is None else target * weight[batch, prior].to(target.dtype)
-    return _VarifocalSum.apply(cls_scores, index, target, pos_weight, alpha, gamma)
+    return _VarifocalSum.apply(cls_scores, index, target, pos_weight, alpha, gamma, ignore_mask)
 
 
 def distribution_focal_loss(bbox_dists: Tensor, distances: Tensor, reg_max: int) -> Tensor:

@@ -27,8 +27,9 @@ def aligned_focal_loss(cls_scores: Tensor,
         assigned_scores (Tensor): Soft target of shape (B, L) within [0, 1].
         pos_mask (Tensor): Boolean of shape (B, L).
         gamma (float): Exponent of the weight. Defaults to 2.
-        ignore_mask (Tensor, optional): Boolean of shape (B, L); True leaves a
-            prior out of the sum.
+        ignore_mask (Tensor, optional): Boolean of shape (B, L), or (B, L, C); True
+            leaves a prior, or one of its scores, out of the sum. Of shape (B, L, C) it does
+            not concern the assigned class of a positive prior.
 
     Returns:
         Tensor: Scalar.
@@ -37,7 +38,11 @@ def aligned_focal_loss(cls_scores: Tensor,
     batch, prior = pos_mask.nonzero(as_tuple=True)
     target[batch, prior, labels[batch, prior]] = assigned_scores[batch, prior].to(target.dtype)
     loss = soft_focal_loss(cls_scores, target, gamma)
-    if ignore_mask is not None:
+    if ignore_mask is not None and ignore_mask.dim() == 3:
+        ignore_mask = ignore_mask.clone()
+        ignore_mask[batch, prior, labels[batch, prior]] = False
+        loss = loss.masked_fill(ignore_mask, 0)
+    elif ignore_mask is not None:
         loss = loss.masked_fill(ignore_mask[..., None], 0)
     return loss.sum()
 

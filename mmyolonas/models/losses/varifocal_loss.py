@@ -27,8 +27,9 @@ class VarifocalLoss(nn.Module):
         self.loss_weight = loss_weight
 
     def forward(self, cls_scores: Tensor, labels: Tensor, assigned_scores: Tensor,
-                pos_mask: Tensor, avg_factor: Tensor, weight: Optional[Tensor] = None) -> Tensor:
+                pos_mask: Tensor, avg_factor: Tensor, weight: Optional[Tensor] = None,
+                ignore_mask: Optional[Tensor] = None) -> Tensor:
         """Return the weighted loss; arguments as in :func:`varifocal_loss`."""
         loss = varifocal_loss(cls_scores, labels, assigned_scores, pos_mask, self.alpha,
-                              self.gamma, weight)
+                              self.gamma, weight, ignore_mask)
         return self.loss_weight * loss / avg_factor

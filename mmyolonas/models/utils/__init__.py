@@ -7,14 +7,16 @@ from .boxes import (
     points_in_boxes,
 )
 from .fusion import fold_norm
+from .ignored import IGNORED_REGIONS, ignored_priors
 from .keypoints import decode_keypoints, keypoint_errors, oks
 from .levels import flatten_levels, gather_levels, select_candidates
 from .misc import OptConfig, pick_arch
 from .targets import PaddedTargets, pad_sequences, pad_targets, pad_weights, padding_mask
 
 __all__ = [
-    'OptConfig', 'PaddedTargets', 'boxes_to_distances', 'decode_keypoints',
+    'IGNORED_REGIONS', 'OptConfig', 'PaddedTargets', 'boxes_to_distances', 'decode_keypoints',
     'distances_to_boxes', 'flatten_levels', 'fold_norm', 'gather_levels', 'grid_priors',
-    'integral', 'keypoint_errors', 'oks', 'pad_sequences', 'pad_targets', 'pad_weights',
-    'padding_mask', 'pairwise_iou', 'pick_arch', 'points_in_boxes', 'select_candidates'
+    'ignored_priors', 'integral', 'keypoint_errors', 'oks', 'pad_sequences', 'pad_targets',
+    'pad_weights', 'padding_mask', 'pairwise_iou', 'pick_arch', 'points_in_boxes',
+    'select_candidates'
 ]

@@ -14,11 +14,13 @@ class Counts:
 
     Attributes:
         images: Number of images.
-        annotations: Number of annotations.
-        scores: By class name, annotations in each of 20 equal bins of the score.
+        annotations: Number of labels.
+        uncertain: Number of annotations that are none: regions to ignore.
+        scores: By class name, labels in each of 20 equal bins of the score.
     """
     images: int
     annotations: int
+    uncertain: int
     scores: Dict[str, List[int]]
 
 
@@ -36,13 +38,15 @@ def detections_of(image_id: int, records: Iterable[Dict[str, Any]]) -> List[Dict
 
     Returns:
         list[dict]: ``image_id``, ``label``, ``score``, ``bbox`` (x, y, width,
-        height) and, for poses, ``keypoints`` (x, y, score, ...).
+        height), ``iscrowd`` (1 for an uncertain one) and, for poses, ``keypoints``
+        (x, y, score, ...).
     """
     entries = []
     for record in records:
         x1, y1, x2, y2 = record['box']
         entry = dict(image_id=image_id, label=record['label'], score=record['score'],
-                     bbox=[x1, y1, round(x2 - x1, 2), round(y2 - y1, 2)])
+                     bbox=[x1, y1, round(x2 - x1, 2), round(y2 - y1, 2)],
+                     iscrowd=int(bool(record.get('uncertain'))))
         if 'keypoints' in record:
             entry['keypoints'] = [value for point in record['keypoints'] for value in point]
         entries.append(entry)
@@ -52,7 +56,8 @@ def detections_of(image_id: int, records: Iterable[Dict[str, Any]]) -> List[Dict
 class PseudoLabelFile:
     """Writes records of a journal as a COCO file; holds one image at a time.
 
-    Each annotation has its ``score``, and that of a pose ``keypoint_scores``.
+    Each annotation has its ``score``, and that of a pose ``keypoint_scores``. Uncertain
+    ones are marked ``iscrowd``: neither objects nor background.
 
     Args:
         classes (Sequence[str]): Class names.
@@ -83,7 +88,7 @@ class PseudoLabelFile:
                 ``detections``; gone through twice. Others are passed over.
             names (Container[str]): Files to take.
         """
-        counts = Counts(0, 0, {name: [0] * 20 for name in self.classes})
+        counts = Counts(0, 0, 0, {name: [0] * 20 for name in self.classes})
 
         def images() -> Iterator[Dict[str, Any]]:
             for record in records:
@@ -93,16 +98,20 @@ class PseudoLabelFile:
                                height=record['height'])
 
         def annotations() -> Iterator[Dict[str, Any]]:
-            number = 0
+            number = written = 0
             for record in records:
                 if record.get('file') not in names:
                     continue
                 number += 1
                 for entry in detections_of(number, record['detections']):
-                    counts.annotations += 1
-                    counts.scores[self.classes[entry['label']]][min(
-                        int(entry['score'] * 20), 19)] += 1
-                    yield self._annotation(counts.annotations, entry)
+                    written += 1
+                    if entry['iscrowd']:
+                        counts.uncertain += 1
+                    else:
+                        counts.annotations += 1
+                        counts.scores[self.classes[entry['label']]][min(
+                            int(entry['score'] * 20), 19)] += 1
+                    yield self._annotation(written, entry)
 
         with atomic_path(path) as temporary, open(temporary, 'w', encoding='utf-8') as file:
             file.write('{"info": ' + json.dumps(self.info, ensure_ascii=False))
@@ -116,7 +125,8 @@ class PseudoLabelFile:
         box = entry['bbox']
         annotation = dict(
             id=number, image_id=entry['image_id'], category_id=self.ids[entry['label']], bbox=box,
-            area=round(box[2] * box[3], 2), iscrowd=0, score=entry['score'])
+            area=round(box[2] * box[3], 2), iscrowd=entry['iscrowd'],
+            score=entry['score'])
         if 'keypoints' in entry:
             values = entry['keypoints']
             scores = values[2::3]

@@ -1,8 +1,8 @@
 """Labels for unlabelled images by a trained model, as a COCO file with scores."""
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -24,90 +24,27 @@ from mmyolonas.utils.files import (
 )
 from mmyolonas.utils.images import Frame, iter_images
 from mmyolonas.utils.journal import Journal
+from mmyolonas.utils.locks import only_writer
 from mmyolonas.utils.progress import track
 from mmyolonas.visualization.pseudo_labels import plot_pseudo_labels
+from mmyolonas.workflows.pseudo_labels.options import PseudoLabelOptions, PseudoLabelReport
 from mmyolonas.workflows.pseudo_labels.pseudo_label_file import (
     PseudoLabelFile,
     detections_of,
     relative_name,
 )
+from mmyolonas.workflows.pseudo_labels.shards import Parts, Shard
 
-#: Detections below are of no use for choosing a threshold.
-_LOWEST_SCORE = 0.02
-
-
-@dataclass
-class PseudoLabelOptions:
-    """What becomes a label.
-
-    Args:
-        score_thr: Smallest score, of all classes that ``class_thr`` does not name.
-        class_thr: Smallest score by class name.
-        min_precision: Choose each class's threshold so that this share of the
-            detections on ``labelled`` is right; replaces ``score_thr``.
-        labelled: COCO file for that, of images the model was not trained on.
-        labelled_images: Their folder; by default the folder of the file.
-        match_iou: Overlap (OKS for poses) of a right detection. Defaults to 0.5.
-        iou_thr: Boxes of a class that overlap more are suppressed; None for the
-            config's.
-        max_per_img: Most labels of an image; None for the config's.
-        keypoint_thr: Key points below are labelled as not visible.
-            Defaults to 0.3.
-        batch_size: Images at a time. Defaults to 1.
-        pictures: Number of drawn images, spread over all. Defaults to 16.
-    """
-    score_thr: float = 0.5
-    class_thr: Dict[str, float] = field(default_factory=dict)
-    min_precision: Optional[float] = None
-    labelled: Optional[str] = None
-    labelled_images: Optional[str] = None
-    match_iou: float = 0.5
-    iou_thr: Optional[float] = None
-    max_per_img: Optional[int] = None
-    keypoint_thr: float = 0.3
-    batch_size: int = 1
-    pictures: int = 16
-
-    def check(self) -> None:
-        """Raise UserError if the options contradict each other."""
-        for name, value in dict(self.class_thr, score_thr=self.score_thr).items():
-            if not 0 <= value <= 1:
-                raise UserError(f'the score threshold {name} must lie within 0 and 1, got {value}.')
-        if (self.min_precision is None) != (self.labelled is None):
-            raise UserError('a precision target needs a labelled COCO file to measure it on, and '
-                            'such a file a target: give both or neither.')
-        if self.min_precision is not None and not 0 < self.min_precision <= 1:
-            raise UserError(f'the precision target must lie within 0 and 1, got '
-                            f'{self.min_precision}.')
-
-    @property
-    def lowest(self) -> float:
-        """float: Score below which the model need not report anything."""
-        if self.min_precision is not None:
-            return _LOWEST_SCORE
-        return min([self.score_thr, *self.class_thr.values()])
+#: Seconds that a process waits while another one joins the parts.
+_MERGE_SECONDS = 3600.
 
 
 @dataclass
-class PseudoLabelReport:
-    """What was done.
-
-    Attributes:
-        images: Labelled images.
-        annotations: Labels.
-        before: Images that an interrupted call had done.
-        unreadable: A sentence for each image that was left out.
-        thresholds: By class.
-        per_class: Labels by class.
-        pictures: Folder of the drawn images; None without.
-    """
-    images: int
-    annotations: int
+class _Done:
+    """What came of labelling: thresholds, images of earlier calls, unreadable images."""
+    thresholds: List[ClassThreshold]
     before: int
     unreadable: List[str]
-    thresholds: List[ClassThreshold]
-    per_class: Dict[str, int]
-    pictures: Optional[Path]
 
 
 class PseudoLabeller:
@@ -116,7 +53,8 @@ class PseudoLabeller:
     Every image is noted in a journal beside the result as soon as it is done,
     so a killed process loses the images of one batch; the COCO file is written
     from it at the end. Images that cannot be read are reported, left out, and
-    tried again by the next call.
+    tried again by the next call. Several processes may share the images
+    (:class:`Shard`); the last one that ends writes the file.
 
     Args:
         config (str): Config of a detector (mmdet) or a bottom-up or one-stage
@@ -165,7 +103,8 @@ class PseudoLabeller:
         return tuple(classes)
 
     def run(self, paths: Sequence[Path], out: Path,
-            image_root: Optional[Path] = None) -> PseudoLabelReport:
+            image_root: Optional[Path] = None,
+            shard: Optional[Shard] = None) -> PseudoLabelReport:
         """Label images and write the COCO file.
 
         Args:
@@ -173,6 +112,8 @@ class PseudoLabeller:
             out (Path): COCO file to write.
             image_root (Path, optional): Folder that ``file_name`` starts from;
                 by default the common folder of the images.
+            shard (Shard, optional): Label a part of the images; the other processes get
+                the same ones. Defaults to all.
 
         Returns:
             PseudoLabelReport: Thresholds and counts.
@@ -183,34 +124,69 @@ class PseudoLabeller:
         out = Path(out)
         root = Path(image_root or os.path.commonpath([p.absolute().parent for p in paths]))
         names = {str(path): relative_name(path, root) for path in paths}
-        journal = Journal(out.with_name(f'.{out.name}.journal'),
-                          dict(self._identity, root=str(root.absolute())))
-        with journal:
-            if journal.discarded:
-                print(f'{journal.path} was made with another model or other options: '
-                      'starting anew', flush=True)
-            thresholds, done = self._read_journal(journal)
-            before = len(done & set(names.values()))
-            if thresholds is None:
-                thresholds = self._choose_thresholds()
-                journal.write(dict(thresholds=[asdict(t) for t in thresholds]))
-            unreadable = self._label(names, done, thresholds, journal, out)
-            if len(unreadable) == len(names):
+        header = dict(self._identity, root=str(root.absolute()))
+        if shard is not None:
+            return self._run_shard(names, out, header, shard)
+        with Journal(out.with_name(f'.{out.name}.journal'), header) as journal:
+            done = self._work(names, names, journal, out, self._choose_thresholds)
+            if len(done.unreadable) == len(names):
                 journal.remove()
                 raise UserError(f'none of the {len(names)} images could be read; the first: '
-                                f'{unreadable[0]}')
-            result = PseudoLabelFile(self.classes, self.predictor.meta, self._info(thresholds),
-                                     self._category_ids(), self.options.keypoint_thr)
-            with explain_full_disk(out, f'All labels are in {journal.path}; make room and start '
-                                   'the same command again.'):
-                counts = result.write(out, journal, set(names.values()))
-                self._write_unreadable(out, unreadable)
-                plot_pseudo_labels(counts.scores, [asdict(t) for t in thresholds],
-                                   out.with_suffix('.png'))
+                                f'{done.unreadable[0]}')
+            report = self._write(names, out, journal, done, str(journal.path))
             journal.remove()
+        return report
+
+    def _run_shard(self, names: Dict[str, str], out: Path, header: Dict[str, Any],
+                   shard: Shard) -> PseudoLabelReport:
+        """Label a part; write the file if all parts are done."""
+        parts = Parts(out, header, list(names.values()), shard.count)
+        advice = 'Another process labels this part: give each its own --shard I/N.'
+        with Journal(parts.path(shard.index), parts.header, advice=advice) as journal:
+            done = self._work({path: names[path] for path in shard.of(list(names))}, names,
+                              journal, out,
+                              lambda: parts.thresholds(self._choose_thresholds))
+            journal.write(dict(unreadable=done.unreadable))
+        with only_writer(out, timeout=_MERGE_SECONDS):
+            waiting = parts.open()
+            if waiting:
+                count = len(shard.of(list(names))) - len(done.unreadable)
+                return PseudoLabelReport(count, 0, 0, done.before, done.unreadable,
+                                         done.thresholds, {}, None, waiting)
+            done.unreadable = parts.unreadable
+            if len(done.unreadable) == len(names):
+                raise UserError(f'none of the {len(names)} images could be read; the first: '
+                                f'{done.unreadable[0]}')
+            return self._write(names, out, parts, done, str(parts.folder))
+
+    def _work(self, part: Dict[str, str], names: Dict[str, str], journal: Journal, out: Path,
+              choose: Callable[[], List[ClassThreshold]]) -> _Done:
+        """Label what is not done of a part of the images."""
+        if journal.discarded:
+            print(f'{journal.path} was made with another model or other options: '
+                  'starting anew', flush=True)
+        thresholds, done = self._read_journal(journal)
+        before = len(done & set(part.values()))
+        if thresholds is None:
+            thresholds = choose()
+            journal.write(dict(thresholds=[asdict(t) for t in thresholds]))
+        unreadable = self._label(part, done, thresholds, journal, self._to_draw(list(names)), out)
+        return _Done(thresholds, before, unreadable)
+
+    def _write(self, names: Dict[str, str], out: Path, records: Iterable[Dict[str, Any]],
+               done: _Done, kept: str) -> PseudoLabelReport:
+        """Write the file of all records, and what lies beside it."""
+        result = PseudoLabelFile(self.classes, self.predictor.meta, self._info(done.thresholds),
+                                 self._category_ids(), self.options.keypoint_thr)
+        with explain_full_disk(out, f'All labels are in {kept}; make room and start the same '
+                               'command again.'):
+            counts = result.write(out, records, set(names.values()))
+            self._write_unreadable(out, done.unreadable)
+            plot_pseudo_labels(counts.scores, [asdict(t) for t in done.thresholds],
+                               out.with_suffix('.png'))
         return PseudoLabelReport(
-            counts.images, counts.annotations, before, unreadable, thresholds,
-            {name: sum(bins) for name, bins in counts.scores.items()},
+            counts.images, counts.annotations, counts.uncertain, done.before, done.unreadable,
+            done.thresholds, {name: sum(bins) for name, bins in counts.scores.items()},
             self._picture_dir(out) if self.options.pictures else None)
 
     @staticmethod
@@ -219,16 +195,18 @@ class PseudoLabeller:
         for record in journal:
             if 'thresholds' in record:
                 thresholds = [ClassThreshold(**values) for values in record['thresholds']]
-            else:
+            elif 'file' in record:
                 done.add(record['file'])
         return thresholds, done
 
     # ---------------------------------------------------------------- labels
     def _label(self, names: Dict[str, str], done: set, thresholds: List[ClassThreshold],
-               journal: Journal, out: Path) -> List[str]:
+               journal: Journal, drawn: Dict[str, int], out: Path) -> List[str]:
         """Label what is not done; return a sentence for each unreadable image."""
         limits = np.array([t.threshold for t in thresholds], np.float32)
-        drawn = self._to_draw(list(names))
+        lowest = limits
+        if self.options.ignore_above is not None:
+            lowest = np.minimum(limits, np.float32(self.options.ignore_above))
         unreadable: List[str] = []
         todo = [Path(path) for path, name in names.items() if name not in done]
         frames = iter_images(track(todo, 'pseudo-labels'), unreadable)
@@ -236,12 +214,16 @@ class PseudoLabeller:
             for frame, prediction in zip(batch, self.predictor([f.image for f in batch])):
                 labels = np.zeros(len(prediction), int) if self.predictor.is_pose else (
                     prediction.labels)
-                prediction = prediction.select(prediction.scores >= limits[labels])
+                kept = prediction.scores >= lowest[labels]
+                prediction, limit = prediction.select(kept), limits[labels[kept]]
+                sure = prediction.scores >= limit
                 if frame.source in drawn:
-                    self._draw(frame, prediction, drawn[frame.source], out)
+                    self._draw(frame, prediction.select(sure), drawn[frame.source], out)
                 height, width = frame.image.shape[:2]
-                journal.write(dict(file=names[frame.source], width=width, height=height,
-                                   detections=prediction.records()))
+                journal.write(dict(
+                    file=names[frame.source], width=width, height=height,
+                    detections=[record if certain else dict(record, uncertain=True)
+                                for record, certain in zip(prediction.records(), sure)]))
         return unreadable
 
     def _to_draw(self, paths: List[str]) -> Dict[str, int]:

@@ -1,6 +1,7 @@
 """A whole training with a teacher: what is added, what stays as it was, what is refused."""
 import copy
 import pickle
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -191,13 +192,66 @@ def test_accumulated_gradients(tmp_path, teacher):
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[1], weights[2])
 
 
-def test_mixed_precision(tmp_path, teacher):
-    options = dict(hook=dict(teacher=teacher, weights=dict(feat=1.0)), epochs=1, feats=True)
-    runner = make_runner(tmp_path, optim=dict(type='mmyolonas.BFloat16OptimWrapper'), **options)
-    exact = train(make_runner(tmp_path, 'exact', **options))
+def test_every_second_step_with_a_smaller_image(tmp_path, teacher):
+    """Asked in half of the steps; the others are plain steps."""
+    runner = make_runner(tmp_path, 'cheap', dict(
+        teacher=dict(teacher, input_scale=0.5), every=2), epochs=1)
+    hook = next(h for h in runner.hooks if isinstance(h, DistillationHook))
+    sizes, make = [], hook._make_teacher
+
+    def watched(*args):
+        made = make(*args)
+        made.model.backbone.register_forward_pre_hook(
+            lambda module, inputs: sizes.append(tuple(inputs[0].shape[-2:])))
+        return made
+
+    hook._make_teacher = watched
     losses = train(runner)
-    assert losses[0]['loss_kd_dfl'] == pytest.approx(exact[0]['loss_kd_dfl'], rel=0.05)
-    assert losses[0] != exact[0]
+    assert ['loss_kd_cls' in row for row in losses] == [True, False, True]
+    assert sizes == [(32, 32)] * 2
+
+
+def test_steps_in_which_the_teacher_is_asked_count_for_the_others():
+    hook = DistillationHook(teacher='ema', every=3,
+                            schedule=dict(begin=3, warmup=6, by_epoch=False))
+    hook.tap, factors = SimpleNamespace(), []
+    for step in range(12):
+        hook.before_train_iter(SimpleNamespace(iter=step, max_iters=12, max_epochs=1), step)
+        factors.append(hook.tap.factor)
+    assert factors == [0, 0, 0, 0, 0, 0, 1.5, 0, 0, 3, 0, 0]
+
+
+def test_mixed_precision(tmp_path, teacher, monkeypatch):
+    """bfloat16, and fp16 whose scaler unscales the teacher's terms with the student's own."""
+    from mmengine.optim.optimizer import amp_optimizer_wrapper as amp
+    monkeypatch.setattr(amp, 'is_cuda_available', lambda: True)
+    monkeypatch.setattr(amp, 'GradScaler', lambda **k: torch.amp.GradScaler('cpu', **k))
+
+    def run(name, **optim) -> tuple:
+        runner = make_runner(tmp_path, name, dict(teacher=teacher, weights=dict(feat=1.0)),
+                             epochs=1, feats=True, optim=optim)
+        return runner, train(runner)
+
+    exact, expected = run('exact')
+    found = dict(bf16=run('bf16', type='mmyolonas.BFloat16OptimWrapper'))
+    monkeypatch.setattr('mmengine.runner.amp.autocast',
+                        lambda **k: torch.autocast('cpu', torch.float16))
+    for name, scale in (('fp16', 2.**8), ('overflowing', 2.**40)):
+        found[name] = run(name, type='AmpOptimWrapper', loss_scale=dict(init_scale=scale))
+    for _, losses in found.values():
+        for key in ('loss_cls', 'loss_kd_cls', 'loss_kd_dfl', 'loss_kd_feat'):
+            assert losses[0][key] == pytest.approx(expected[0][key], rel=0.05)
+        assert losses[0] != expected[0]
+    scales = {name: found[name][0].optim_wrapper.loss_scaler.get_scale()
+              for name in ('fp16', 'overflowing')}
+    # each of the three steps that overflow is left out, and halves the scale
+    assert scales == dict(fp16=2.**8, overflowing=2.**37)
+    states = {name: runner.model.state_dict() for name, (runner, _) in found.items()}
+    wanted = exact.model.state_dict()
+    for key in ('bbox_head.levels.0.cls_pred.weight', 'bbox_head.feature_adapters.0.weight'):
+        for name in ('bf16', 'fp16'):
+            torch.testing.assert_close(states[name][key], wanted[key], rtol=0, atol=2e-3)
+        assert not torch.equal(states['overflowing'][key], states['fp16'][key])
 
 
 def test_own_average_as_teacher(tmp_path):
@@ -255,6 +309,9 @@ def test_refused(tmp_path, teacher, change, message):
 def test_refused_from_the_start(tmp_path):
     with pytest.raises(UserError, match='teacher must be dict'):
         DistillationHook(teacher='yolonas_l')
+    for every in (0, 1.5, '2'):
+        with pytest.raises(UserError, match='every must be a whole number from 1 on'):
+            DistillationHook(teacher='ema', every=every)
     with pytest.raises(TypeError, match='strength'):
         DistillationHook(teacher='ema', strength=2)
     runner = make_runner(tmp_path, hook=dict(teacher='ema'))

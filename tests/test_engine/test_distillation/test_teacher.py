@@ -165,3 +165,63 @@ def test_building_does_not_change_the_scope(tmp_path):
     init_default_scope('mmdet')
     load_teacher(str(path), str(tmp_path / 't.pth'), student)
     assert DefaultScope.get_current_instance().scope_name == 'mmdet'
+
+
+# --------------------------------------------------------------- smaller images
+def test_a_smaller_image_is_asked_and_its_cells_serve_the_students_priors():
+    """Prior by prior, by hand: the cell of the same level in which its centre lies."""
+    model, student = build(), build()
+    inputs = torch.rand(2, 3, 192, 128)
+    outputs = Teacher(model, student, 0.5)(inputs)
+    half = torch.nn.functional.avg_pool2d(inputs, 2)
+    expected = Teacher(model, student)(half)
+    assert outputs.bbox_dists is None and outputs.scores.shape == (2, 24 * 16 + 12 * 8 + 6 * 4, 2)
+    prior = first = 0
+    for stride in (8, 16, 32):
+        width = 64 // stride
+        for row in range(192 // stride):
+            for column in range(128 // stride):
+                cell = first + (row // 2) * width + column // 2
+                for image in range(2):
+                    torch.testing.assert_close(
+                        outputs.scores[image, prior], expected.scores[image, cell])
+                    torch.testing.assert_close(
+                        outputs.boxes[image, prior], 2 * expected.boxes[image, cell])
+                prior += 1
+        first += (96 // stride) * width
+    assert [tuple(x.shape[-2:]) for x in outputs.feats] == [(24, 16), (12, 8), (6, 4)]
+
+
+def test_sizes_that_do_not_halve():
+    """Sides of odd multiples: factors of their own, and every prior has a cell."""
+    model, student = build(), build()
+    seen = []
+    read = Teacher(model, student, 0.6)
+    read.read, inner = lambda x: seen.append(x.shape[-2:]) or inner(x), read.read
+    outputs = read(torch.rand(1, 3, 96, 160))
+    assert tuple(seen[0]) == (64, 96)
+    whole = inner(torch.nn.functional.interpolate(torch.rand(1, 3, 8, 8), (64, 96)))
+    assert outputs.scores.shape[1] == 12 * 20 + 6 * 10 + 3 * 5 and whole.scores.shape[1] == 126
+    boxes = outputs.boxes[0, [0, 239]]  # the first and the last cell of the finest level
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    assert (centres[0] < 60).all() and (centres[1] > torch.tensor([100., 40])).all()
+    # a scale that changes nothing leaves the distributions
+    assert Teacher(model, student, 0.9)(torch.rand(1, 3, 64, 64)).bbox_dists is not None
+
+
+def test_poses_of_smaller_images():
+    pose = build()
+    pose.bbox_head = YOLONASPoseHead(
+        3, 'n', in_channels=(16, ) * 3, feat_channels=8, pose_channels=8, sigmas=0.1)
+    inputs = torch.rand(1, 3, 64, 64)
+    outputs = Teacher(pose, pose, 0.5)(inputs)
+    expected = Teacher(pose, pose)(torch.nn.functional.avg_pool2d(inputs, 2))
+    torch.testing.assert_close(outputs.keypoints[0, 9], 2 * expected.keypoints[0, 0])
+    torch.testing.assert_close(outputs.keypoint_scores[0, 9], expected.keypoint_scores[0, 0])
+    torch.testing.assert_close(outputs.keypoints[0, 63], 2 * expected.keypoints[0, 15])
+
+
+@pytest.mark.parametrize('scale', [0, -1, 1.5, float('nan')])
+def test_scales_that_are_refused(scale):
+    with pytest.raises(UserError, match='input_scale of the teacher must be above 0'):
+        Teacher(build(), build(), scale)
