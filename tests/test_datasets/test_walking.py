@@ -159,3 +159,39 @@ def test_stated_areas_tell_corners_from_sizes():
         check_boxes(boxes, sizes, areas, np.ones(6, bool), 'a.json')
     for annotations in ([{}] * 6, [dict(area=float(a)) for a in boxes[:, 2:].prod(1)]):
         check_boxes(boxes, sizes, annotations, np.ones(6, bool), 'a.json')
+
+
+def test_decimal_commas(tmp_path):
+    root = write_layout(tmp_path, 'yolo', 4, 0)
+    expected = boxes_of(read_layout(root), 'train')
+    for path in (root / 'train' / 'labels').iterdir():
+        path.write_text(path.read_text().replace('.', ','))
+    assert boxes_of(read_layout(root), 'train') == expected
+
+
+@pytest.mark.parametrize('names,nc', [('|\n  square\n  disc', 2), ('|\n  - square\n  - disc', 2),
+                                      ('square disc', 2), ('square; disc', 2)])
+def test_names_in_one_text(names, nc, tmp_path):
+    root = write_layout(tmp_path, 'yolo', 4, 0)
+    (root / 'data.yaml').write_text(f'train: train/images\nnc: {nc}\nnames: {names}\n')
+    categories = read_layout(root).splits['train'].data['categories']
+    assert [c['name'] for c in categories] == ['square', 'disc']
+
+
+def test_names_from_one_and_labels_from_zero(tmp_path):
+    root = write_layout(tmp_path, 'yolo', 4, 0)
+    (root / 'data.yaml').write_text('train: train/images\nnames: {1: square, 2: disc}\n')
+    with pytest.raises(DataError, match='numbers its names from 1, but there are labels of class'):
+        read_layout(root)
+    for path in (root / 'train' / 'labels').iterdir():
+        path.write_text(''.join(f'{int(line[0]) + 1}{line[1:]}\n'
+                                for line in path.read_text().splitlines()))
+    assert len(boxes_of(read_layout(root), 'train')) == 8
+
+
+def test_xml_with_a_namespace(tmp_path):
+    root = write_layout(tmp_path, 'voc', 4, 0)
+    expected = boxes_of(read_layout(root), 'train')
+    for path in (root / 'Annotations').iterdir():
+        path.write_text(path.read_text().replace('<annotation>', '<annotation xmlns="http://x">'))
+    assert boxes_of(read_layout(root), 'train') == expected

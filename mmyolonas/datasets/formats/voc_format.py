@@ -90,17 +90,7 @@ def read_xml(path: Path) -> ElementTree.Element:
     """
     try:
         data = path.read_bytes()
-        try:
-            return ElementTree.fromstring(data)
-        except ValueError:
-            # the parser knows no encodings of several bytes; Python does
-            stated = re.match(rb'\s*<\?xml[^>]*encoding=["\']([\w.-]+)["\'][^>]*\?>', data)
-            if stated is None:
-                raise
-            name = stated[1].decode().lower()
-            # what is called GB2312 is mostly its successor
-            text = data[stated.end():].decode(dict(gb2312='gb18030', gbk='gb18030').get(name, name))
-            return ElementTree.fromstring(text)
+        return _without_namespaces(_parse(data))
     except (SyntaxError, LookupError, ValueError, RecursionError) as error:
         if _utf8(data):
             raise DataError(f"'{path}' is not complete XML ({error}): copy or export it again"
@@ -110,6 +100,27 @@ def read_xml(path: Path) -> ElementTree.Element:
                         'UTF-8') from None
     except OSError as error:
         raise DataError(f"'{path}' cannot be read: {error.strerror}") from None
+
+
+def _parse(data: bytes) -> ElementTree.Element:
+    try:
+        return ElementTree.fromstring(data)
+    except ValueError:
+        # the parser knows no encodings of several bytes; Python does
+        stated = re.match(rb'\s*<\?xml[^>]*encoding=["\']([\w.-]+)["\'][^>]*\?>', data)
+        if stated is None:
+            raise
+        name = stated[1].decode().lower()
+        # what is called GB2312 is mostly its successor
+        text = data[stated.end():].decode(dict(gb2312='gb18030', gbk='gb18030').get(name, name))
+        return ElementTree.fromstring(text)
+
+
+def _without_namespaces(tree: ElementTree.Element) -> ElementTree.Element:
+    for node in tree.iter():
+        if isinstance(node.tag, str):
+            node.tag = node.tag.rpartition('}')[2]
+    return tree
 
 
 def _utf8(data: bytes) -> bool:
@@ -131,7 +142,8 @@ def _read_file(path: Path, images: ImageIndex, other: List[str]) -> LabelledImag
         corners = [number_of(item.findtext(f'bndbox/{key}'))
                    for key in ('xmin', 'ymin', 'xmax', 'ymax')]
         if not all(isinstance(value, (int, float)) for value in corners):
-            raise DataError(f"'{path}': an object has no bndbox with four numbers")
+            raise DataError(f"'{path}': an object has no bndbox with four numbers "
+                            '(xmin, ymin, xmax, ymax): export upright boxes')
         label = (item.findtext('name') or '').strip()
         if not label:
             raise DataError(f"'{path}': an object has no name")

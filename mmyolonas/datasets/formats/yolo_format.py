@@ -87,11 +87,20 @@ def read_image_lists(images: Dict[str, List[Path]], names: List[str], values: Di
     every = [row for part in lines.values() for rows in part for _, row in rows]
     kind = row_kind(values, every, description)
     _check_scale(every, kind, description)
+    _check_start(every, values.get('names'), description)
     if kind.keypoints and notes is not None:
         notes.append(f'each object has {kind.keypoints} key points, of which a detector needs '
                      'none: the boxes are used')
     return {name: _read_split(name, paths, lines[name], names, kind)
             for name, paths in images.items()}
+
+
+def _check_start(rows: Sequence[np.ndarray], names: Any, description: Path) -> None:
+    """Raise if the names are numbered from 1 and the labels from 0: classes would be exchanged."""
+    numbers = {str(key).strip() for key in names} if isinstance(names, dict) else set()
+    if {'1'} <= numbers and '0' not in numbers and any(row[0] == 0 for row in rows):
+        raise DataError(f"'{description}' numbers its names from 1, but there are labels of class "
+                        '0: number the names as the labels do, from 0')
 
 
 def _check_scale(rows: Sequence[np.ndarray], kind: RowKind, description: Path) -> None:
