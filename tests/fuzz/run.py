@@ -8,6 +8,7 @@ what was found stays in hypothesis' data base beside it and is tried first.
   python -m tests.fuzz.run --cases 200 --only test_checkpoints
 """
 import argparse
+import math
 import os
 import shutil
 import subprocess
@@ -43,6 +44,11 @@ def properties(only: str) -> list:
         [sys.executable, '-m', 'pytest', '--collect-only', '-q', '-m', '', 'tests/fuzz'],
         capture_output=True, text=True, check=True)
     return [line for line in done.stdout.splitlines() if '::' in line and only in line]
+
+
+def share(name: str) -> float:
+    """Return which part of the cases a property gets: whole tools take seconds."""
+    return 0.25 if 'test_command_lines' in name else 1.
 
 
 def run_file(file: str, names: list, cases: int, folder: Path) -> None:
@@ -92,7 +98,7 @@ def main() -> int:
     """Run the tool; the exit code is 1 if anything was found."""
     args = parse_args()
     names = properties(args.only)
-    cases = -(-args.cases // max(1, len(names)))
+    cases = math.ceil(args.cases / max(1, sum(map(share, names))))
     folder = args.work_dir / f'cases_{cases}'
     if args.fresh:
         shutil.rmtree(folder, ignore_errors=True)
@@ -101,7 +107,7 @@ def main() -> int:
     files = list(dict.fromkeys(name.partition('::')[0] for name in names if name not in state))
     for file in track(files, 'files', interval=0):
         run_file(file, [name for name in names if name.startswith(f'{file}::')
-                        and name not in state], cases, folder)
+                        and name not in state], math.ceil(cases * share(file)), folder)
     state = found_so_far(names, folder)
     print(table(state))
     bad = [name for name, found in state.items() if found['code'] or found['peak'] > MEMORY]
