@@ -55,7 +55,9 @@ class JsonLinesWriter(_Streamed):
 
     def __init__(self, path: PathLike) -> None:
         super().__init__(path)
-        self._file: IO[str] = open(self.part, 'w', encoding='utf-8')  # noqa: SIM115, close() does
+        # names of files need not be UTF-8; escapes are what JSON has for them
+        self._file: IO[str] = open(  # noqa: SIM115, close() does
+            self.part, 'w', encoding='utf-8', errors='backslashreplace')
 
     def write(self, record: Any) -> None:
         """Append a line."""

@@ -29,7 +29,12 @@ _ABANDONED = 10.
 
 #: Suffixes of the image formats that OpenCV reads.
 IMAGE_SUFFIXES = frozenset(
-    ('.bmp', '.dib', '.jpeg', '.jpg', '.jp2', '.png', '.ppm', '.pgm', '.tif', '.tiff', '.webp'))
+    ('.bmp', '.dib', '.jfif', '.jpe', '.jpeg', '.jpg', '.jp2', '.png', '.pbm', '.ppm', '.pgm',
+     '.tif', '.tiff', '.webp'))
+
+#: Suffixes of pictures that are not read, which is said where one is met.
+OTHER_PICTURES = frozenset(('.heic', '.heif', '.avif', '.jxl', '.gif', '.dng', '.cr2', '.cr3',
+                            '.nef', '.arw', '.orf', '.raf', '.rw2', '.psd', '.dcm', '.svg'))
 
 
 def _umask() -> int:
@@ -159,8 +164,12 @@ def write_bytes(path: PathLike, data: Union[bytes, memoryview]) -> None:
 
 
 def write_text(path: PathLike, text: str) -> None:
-    """Write ``text`` to ``path`` atomically, in UTF-8."""
-    write_bytes(path, text.encode())
+    r"""Write ``text`` to ``path`` atomically, in UTF-8.
+
+    Names of files that are no UTF-8 (halves of characters in Python) are written as
+    ``\udc80``, which JSON reads as what it was.
+    """
+    write_bytes(path, text.encode(errors='backslashreplace'))
 
 
 def write_json(path: PathLike, value: Any) -> None:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from mmyolonas.utils.errors import UserError
-from mmyolonas.utils.files import IMAGE_SUFFIXES
+from mmyolonas.utils.files import IMAGE_SUFFIXES, OTHER_PICTURES
 from mmyolonas.utils.image_checks import ImageError, check_header, read_header
 
 
@@ -43,10 +43,16 @@ def find_images(inputs: Sequence[str]) -> List[Path]:
     for item in inputs:
         path = Path(item)
         if path.is_dir():
-            files = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+            below = sorted(path.iterdir())
+            files = [p for p in below if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+            others = [p for p in below if p.suffix.lower() in OTHER_PICTURES]
             if not files:
                 raise UserError(f'folder {item} holds no images '
                                 f'({", ".join(sorted(IMAGE_SUFFIXES))}).')
+            if others:
+                warnings.warn(f'{len(others)} pictures of {item} are of formats that are not read '
+                              f'and are left out, the first is {others[0].name}: convert them to '
+                              'JPEG or PNG', stacklevel=2)
         elif path.is_file():
             files = [path]
         else:

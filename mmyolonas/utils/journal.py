@@ -76,7 +76,8 @@ class Journal(AbstractContextManager):
         """
         with explain_full_disk(self.path, 'What was done so far is kept; make room and start the '
                                'same command again.'):
-            self._file.write(json.dumps(record, ensure_ascii=False).encode() + b'\n')
+            self._file.write(json.dumps(record, ensure_ascii=False).encode(
+                errors='backslashreplace') + b'\n')
             self._file.flush()
             if time.monotonic() - self._last_sync > self.sync_interval:
                 os.fsync(self._file.fileno())

@@ -21,7 +21,7 @@ LIMIT, MEMORY = 20, 2 << 30
 #: What says what is wrong, and what to do, without a traceback.
 SENTENCES: Tuple[type, ...] = (UserError, DataError, argparse.ArgumentTypeError)
 
-#: Outcomes by kind of input, of this process.
+#: Outcomes by kind of input, of a property.
 figures: Counter = Counter()
 
 
@@ -87,7 +87,7 @@ def judge(kind: str, call: Callable[[], Any], errors: Tuple[type, ...] = ()) -> 
         raise
     finally:
         figures[kind, 'longest'] = max(figures[kind, 'longest'], time.monotonic() - start)
-        _note()
+        note()
 
 
 def judge_tool(kind: str, tool: str, *arguments: Any) -> Tuple[int, str]:
@@ -118,11 +118,18 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _note() -> None:
-    """Keep the figures where ``tests/fuzz/run.py`` reads them."""
-    path = os.environ.get('FUZZ_FIGURES')
-    if path:
+def figures_path(folder: Path, name: str) -> Path:
+    """Return where the figures of a property are, by its id in pytest."""
+    stem = name.rsplit('tests/fuzz/', 1)[-1]
+    return Path(folder) / (''.join(c if c.isalnum() or c in '-_' else '_' for c in stem) + '.json')
+
+
+def note(**more: Any) -> None:
+    """Keep the figures of this property where ``tests/fuzz/run.py`` reads them."""
+    folder, name = os.environ.get('FUZZ_FIGURES'), os.environ.get('PYTEST_CURRENT_TEST', '')
+    if folder and name:
         rows: dict = {}
-        for (kind, name), value in figures.items():
-            rows.setdefault(kind, {})[name] = value
-        Path(path).write_text(json.dumps(dict(kinds=rows, peak=peak_memory())))
+        for (kind, figure), value in figures.items():
+            rows.setdefault(kind, {})[figure] = value
+        figures_path(Path(folder), name.rpartition(' (')[0]).write_text(
+            json.dumps(dict(kinds=rows, peak=peak_memory(), **more)))

@@ -1,14 +1,16 @@
 """Run every property of tests/fuzz for long, and print what became of the cases.
 
-Each property runs in a process of its own. What is done is noted in the work folder, so
-that an interrupted call goes on with the next one when it is given again; what was
-found stays in hypothesis' data base beside it and is tried first.
+Each file of properties runs in a process of its own. What is done is noted in the work
+folder, so that an interrupted call goes on with the next property when it is given again;
+what was found stays in hypothesis' data base beside it and is tried first.
 
   python -m tests.fuzz.run --cases 10000
   python -m tests.fuzz.run --cases 200 --only test_checkpoints
 """
 import argparse
+import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,9 +19,10 @@ from mmyolonas.utils import arguments
 from mmyolonas.utils.cli import run_main
 from mmyolonas.utils.files import read_json, write_json
 from mmyolonas.utils.progress import track
-from tests.fuzz.judge import MEMORY
+from tests.fuzz.judge import MEMORY, figures_path
 
 COLUMNS = ('cases', 'results', 'sentences', 'tracebacks', 'hangs', 'silent drops')
+FIGURES = 'figures of a property; remove it to run the property again'
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,22 +46,31 @@ def properties(only: str) -> list:
     return [line for line in done.stdout.splitlines() if '::' in line and only in line]
 
 
-def run_one(name: str, cases: int, folder: Path) -> dict:
-    """Run a property; return its figures."""
-    stem = name.rsplit('/', 1)[-1].replace('::', '-').replace('/', '_')
-    figures = folder / f'{stem}.figures.json'
-    figures.unlink(missing_ok=True)
-    log = folder / f'{stem}.log'
+def share(name: str) -> float:
+    """Return which part of the cases a property gets: whole tools take seconds."""
+    return 0.25 if 'test_command_lines' in name else 1.
+
+
+def run_file(file: str, names: list, cases: int, folder: Path) -> None:
+    """Run properties of a file in one process, which notes each that is done."""
     env = {**os.environ, 'HYPOTHESIS_PROFILE': 'fuzz', 'FUZZ_CASES': str(cases),
-           'FUZZ_FIGURES': str(figures.absolute()), 'OMP_NUM_THREADS': '1',
+           'FUZZ_FIGURES': str(folder.absolute()), 'OMP_NUM_THREADS': '1',
            'HYPOTHESIS_STORAGE_DIRECTORY': str((folder / 'hypothesis').absolute())}
-    with open(log, 'w', encoding='utf-8') as file:
-        code = subprocess.run(
-            [sys.executable, '-m', 'pytest', '-q', '-x', '-m', '', '-p', 'no:cacheprovider', name],
-            stdout=file, stderr=subprocess.STDOUT, env=env).returncode
-    found = read_json(figures, 'figures of a property') if figures.is_file() else dict(
-        kinds={}, peak=0)
-    return dict(found, code=code, log=str(log))
+    with open(folder / f'{Path(file).stem}.log', 'a', encoding='utf-8') as log:
+        done = subprocess.run(
+            [sys.executable, '-m', 'pytest', '-q', '-m', '', '-p', 'no:cacheprovider',
+             '-p', 'tests.fuzz.notes', *names], stdout=log, stderr=subprocess.STDOUT, env=env)
+    for name in names:
+        path = figures_path(folder, name)
+        if not path.is_file() or 'code' not in read_json(path, FIGURES):  # it ended the process
+            write_json(path, dict(kinds={}, peak=0, code=done.returncode or 1))
+
+
+def found_so_far(names: list, folder: Path) -> dict:
+    """Return the figures of the properties that are done."""
+    paths = {name: figures_path(folder, name) for name in names}
+    found = {name: read_json(path, FIGURES) for name, path in paths.items() if path.is_file()}
+    return {name: figures for name, figures in found.items() if 'code' in figures}
 
 
 def table(state: dict) -> str:
@@ -85,19 +97,22 @@ def table(state: dict) -> str:
 def main() -> int:
     """Run the tool; the exit code is 1 if anything was found."""
     args = parse_args()
-    args.work_dir.mkdir(parents=True, exist_ok=True)
-    path = args.work_dir / f'state_{args.cases}.json'
-    state = read_json(path, 'the state of a fuzz run') if path.is_file() and not args.fresh else {}
     names = properties(args.only)
-    cases = -(-args.cases // max(1, len(names)))
-    for name in track([name for name in names if name not in state], 'properties', interval=0):
-        state[name] = run_one(name, cases, args.work_dir)
-        write_json(path, state)
-        print(f'{name}: {"passed" if not state[name]["code"] else "FAILED"}', flush=True)
+    cases = math.ceil(args.cases / max(1, sum(map(share, names))))
+    folder = args.work_dir / f'cases_{cases}'
+    if args.fresh:
+        shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    state = found_so_far(names, folder)
+    files = list(dict.fromkeys(name.partition('::')[0] for name in names if name not in state))
+    for file in track(files, 'files', interval=0):
+        run_file(file, [name for name in names if name.startswith(f'{file}::')
+                        and name not in state], math.ceil(cases * share(file)), folder)
+    state = found_so_far(names, folder)
     print(table(state))
     bad = [name for name, found in state.items() if found['code'] or found['peak'] > MEMORY]
     for name in bad:
-        print(f'found something: {name}, see {state[name]["log"]}')
+        print(f'found something: {name}, see {folder}')
     return 1 if bad else 0
 
 

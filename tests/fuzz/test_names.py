@@ -2,19 +2,24 @@
 import csv
 import io
 import json
+import shutil
 
+import cv2
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmengine.config import Config
 
+from mmyolonas.datasets.formats.coco_checks import read_coco_file
 from mmyolonas.datasets.formats.layouts import read_layout
 from mmyolonas.datasets.inspection.report import inspect_data
-from mmyolonas.utils.files import write_figure
+from mmyolonas.utils.files import write_figure, write_json
 from mmyolonas.utils.inert import write_config_values
 from mmyolonas.utils.names import csv_cell, from_csv_cell, markdown_cell, printable
 from mmyolonas.visualization.data_report import draw_data_report
 from tests.fuzz.judge import judge
+from tests.fuzz.mutate import json_text
 from tests.layout_files import write_layout
 from tests.test_utils.test_names import HOSTILE
 
@@ -23,6 +28,15 @@ pytestmark = pytest.mark.filterwarnings('ignore:Glyph', 'ignore:No artists')
 #: All of Unicode with what is syntax somewhere more often.
 NAMES = st.one_of(st.text(max_size=30), st.sampled_from(HOSTILE), st.text(
     alphabet='$\\{}_^|=+-@\'"\n\t\r\0<>%&#;:,.[]()`~ \u202e\udc80ab01', max_size=20))
+
+PICTURE, OTHER_PICTURE = (
+    cv2.imencode('.png', cv2.resize(np.random.default_rng(seed).integers(
+        0, 255, (6, 8, 3), dtype=np.uint8), (64, 64)))[1].tobytes() for seed in (0, 1))
+FILES = json.dumps(dict(
+    images=[dict(id=1, file_name='a.png', width=64, height=64),
+            dict(id=2, file_name='b.png', width=64, height=64)],
+    annotations=[dict(id=i, image_id=i, category_id=1, bbox=[4, 5, 20, 30]) for i in (1, 2)],
+    categories=[dict(id=1, name='cat')]))
 
 
 @pytest.fixture(scope='module')
@@ -102,3 +116,36 @@ def test_tables(names):
         shown = markdown_cell(name)
         assert '\n' not in shown and '|' not in shown.replace('\\\\', '').replace('\\|', '')
         printable(name).encode()
+
+
+@given(name=NAMES, listed=st.none() | NAMES)
+def test_files(tmp_path_factory, name, listed):
+    """An image of any name is found, or missed in a sentence; its name stays one."""
+    folder = tmp_path_factory.mktemp('files')
+    data = json.loads(FILES)
+    try:
+        path = folder / f'{name}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(PICTURE)
+    except (OSError, ValueError):  # no file can have it
+        name = 'a'
+        (folder / 'a.png').write_bytes(PICTURE)
+    (folder / 'b.png').write_bytes(OTHER_PICTURE)
+    data['images'][0]['file_name'] = f'{name if listed is None else listed}.png'
+    (folder / 'a.json').write_bytes(json_text(data))
+
+    def use():
+        report = inspect_data(read_layout(folder))
+        text = report.to_text()
+        text.encode()
+        assert not {'\x1b', '\0', '\r'} & set(text)
+        write_json(folder / 'report.json', report.to_dict())
+        for split in report.layout.splits.values():
+            write_json(folder / 'again.json', split.data)
+            read_coco_file(str(folder / 'again.json'), 'again.json')
+        return report
+
+    report = judge('file names', use)
+    if listed is None and not isinstance(report, Exception):
+        assert not any(part.bad_images for part in report.splits.values())
+    shutil.rmtree(folder)

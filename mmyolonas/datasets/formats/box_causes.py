@@ -97,12 +97,16 @@ def corners(boxes: np.ndarray, sizes: np.ndarray,
     if len(boxes) < _FEW:
         return False
     size = boxes[:, 2:] - boxes[:, :2]
-    fits = ((size > 0) & (boxes[:, :2] >= -1) & (boxes[:, 2:] <= sizes + 1)).all(1)
-    over = (boxes[:, :2] + boxes[:, 2:] > sizes + 1).any(1)
-    if fits.mean() < _MOST or over.mean() <= 0.4:
-        return False
     if len(areas) == len(finite) and all(isinstance(area, (int, float)) for area in areas):
         stated = np.array(areas, float)[finite]
-        if (np.abs(stated - boxes[:, 2:].prod(1)) <= 0.01 * stated + 1).mean() > 0.5:
+        with np.errstate(all='ignore'):
+            as_corners, as_size = (np.abs(stated - sides.prod(1)) <= 0.01 * stated + 1
+                                   for sides in (np.where(size > 0, size, 0), boxes[:, 2:]))
+        if as_corners.mean() >= _MOST and as_size.mean() < 0.1:
+            return True
+        if as_size.mean() > 0.5:
             return False
-    return True
+    fits = ((size > 0) & (boxes[:, :2] >= -1) & (boxes[:, 2:] <= sizes + 1)).all(1)
+    with np.errstate(over='ignore'):
+        over = (boxes[:, :2] + boxes[:, 2:] > sizes + 1).any(1)
+    return bool(fits.mean() >= _MOST and over.mean() > 0.4)

@@ -118,6 +118,9 @@ def read_json(path: str, name: str) -> Any:
                         'in the config') from None
     except OSError as error:
         raise DataError(f"annotation file '{name}' cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"annotation file '{name}' is not text in UTF-8 (byte {error.start}): save "
+                        'it in UTF-8, or copy it again if it was damaged') from None
     except RecursionError:
         raise DataError(f"annotation file '{name}' is not in COCO format: its lists are nested "
                         'too deeply') from None
@@ -281,7 +284,8 @@ def clean_boxes(boxes: np.ndarray, sizes: np.ndarray) -> CleanBoxes:
     boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
     finite = np.isfinite(boxes).all(1)
     corners = np.where(finite[:, None], boxes, 0)
-    corners[:, 2:] += corners[:, :2]
+    with np.errstate(over='ignore'):  # infinity is outside
+        corners[:, 2:] += corners[:, :2]
     limits = np.concatenate([sizes, sizes], axis=1)
     clipped = np.clip(corners, 0, limits)
     size, visible = boxes[:, 2:], clipped[:, 2:] - clipped[:, :2]

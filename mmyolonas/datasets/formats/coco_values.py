@@ -10,6 +10,7 @@ _NUMBERS = {'images': ('height', 'width'), 'annotations': ('area', 'iscrowd', 'i
                                                            'num_keypoints', 'score')}
 _LISTS = ('bbox', 'keypoints')
 _REFERENCES = {'images': ('image_id', ), 'categories': ('category_id', )}
+_LONGEST = 255  # bytes that a file system allows in a name
 _DIGITS = re.compile(r'\s*[+-]?\d{1,18}(\.0*)?\s*')
 
 Ids = Dict[str, Dict[int, Any]]
@@ -132,7 +133,9 @@ def _names(data: Dict[str, Any], name: str) -> None:
         value = image['file_name']
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             value = str(value)
-        if not isinstance(value, str) or not value.strip() or '\0' in value:
+        if not isinstance(value, str) or not value.strip() or '\0' in value or any(
+                len(part.encode('utf-8', 'surrogatepass')) > _LONGEST
+                for part in re.split(r'[/\\]', value)):
             raise DataError(f"annotation file '{name}': file_name of entry {index} of 'images' "
                             f'must be a name, got {_short(value)}')
         image['file_name'] = value

@@ -6,7 +6,7 @@ from typing import Dict, Iterable, List, Optional, Tuple
 
 from mmyolonas.datasets.formats.coco_split import CocoSplit
 from mmyolonas.datasets.formats.split_names import split_of
-from mmyolonas.datasets.formats.text_files import is_leftover
+from mmyolonas.datasets.formats.walking import files_below
 from mmyolonas.utils.data_error import DataError
 from mmyolonas.utils.files import IMAGE_SUFFIXES
 from mmyolonas.utils.images import image_size
@@ -80,11 +80,11 @@ class ImageIndex:
         self.paths: List[Path] = []
         self._names: Dict[str, List[Path]] = defaultdict(list)
         self._stems: Dict[str, List[Path]] = defaultdict(list)
-        for number, path in enumerate(root.rglob('*')):
+        for number, path in enumerate(files_below(root)):
             if number > _MAX_FILES:
                 raise DataError(f"'{root}' holds more than {_MAX_FILES} files: give the folder of "
                                 'the data set')
-            if path.suffix.lower() in IMAGE_SUFFIXES and not is_leftover(path):
+            if path.suffix.lower() in IMAGE_SUFFIXES:
                 self.paths.append(path)
                 self._names[path.name.lower()].append(path)
                 self._stems[path.stem.lower()].append(path)

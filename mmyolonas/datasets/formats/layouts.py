@@ -2,6 +2,7 @@
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Callable, Dict, List, Optional, Tuple
 
@@ -17,7 +18,9 @@ from mmyolonas.datasets.formats.split_names import WORDS, split_of
 from mmyolonas.datasets.formats.text_files import is_leftover, read_text
 from mmyolonas.datasets.formats.tool_exports import READERS, find_tool_export, read_tool_export
 from mmyolonas.datasets.formats.unread_formats import known_elsewhere
+from mmyolonas.datasets.formats.unused_files import unused_files
 from mmyolonas.datasets.formats.voc_format import find_voc, read_voc
+from mmyolonas.datasets.formats.walking import files_below, walk
 from mmyolonas.datasets.formats.yolo_format import read_yolo
 from mmyolonas.utils.data_error import DataError
 
@@ -86,6 +89,7 @@ def read_layout(data: Path, format: str = 'auto') -> DataLayout:
                                 f'{" and a ".join(splits) or "description"} split: expected a '
                                 "folder or file with 'train' in its name")
             order = {key: splits[key] for key in SPLITS if key in splits}
+            notes += unused_files(root, name, order)
             return DataLayout(root, name, order, notes)
     raise DataError(_unknown(data, format))
 
@@ -130,10 +134,9 @@ def _find_coco(data: Path, notes: List[str]) -> Optional[Dict[str, Path]]:
     if is_roboflow(data):
         return {'roboflow': data}
     by_split: Dict[Optional[str], List[Path]] = defaultdict(list)
-    for pattern in ('*.json', '*/*.json', '*/*/*.json'):
-        for path in sorted(data.glob(pattern)):
-            if not is_leftover(path) and _is_coco(path):
-                by_split[split_of(path, data)].append(path)
+    for path in files_below(data, ('.json', ), depth=2):
+        if _is_coco(path):
+            by_split[split_of(path, data)].append(path)
     if not by_split:
         return None
     unnamed = by_split.pop(None, [])
@@ -232,12 +235,9 @@ def _hits(split: CocoSplit, folder: Path) -> float:
 
 def _folders(root: Path) -> List[Path]:
     """Return the folders below a folder, the shallow ones first."""
-    found, level = [root], [root]
-    while level and len(found) < _MAX_FOLDERS:
-        level = [path for folder in level for path in sorted(folder.iterdir())
-                 if path.is_dir() and not path.name.startswith('.')]
-        found += level
-    return found[:_MAX_FOLDERS]
+    found = [folder for folder, _ in islice(walk(root), _MAX_FOLDERS)
+             if not folder.name.startswith('.') or folder == root]
+    return sorted(found, key=lambda folder: len(folder.parts))
 
 
 def _image_folder(split: CocoSplit, folders: List[Path]) -> Path:

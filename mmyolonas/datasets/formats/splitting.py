@@ -72,7 +72,11 @@ def split_off(split: CocoSplit, similar: Sequence[Sequence[int]] = (), name: str
         # every image has a class of its own: the scores will say little
         choice.chosen.update(min(small or units, key=len))
     chosen = choice.chosen
-    return _part(split, split.name, set(range(len(images))) - chosen), _part(split, name, chosen)
+    rest = _part(split, split.name, set(range(len(images))) - chosen)
+    # boxes of images that are not there stay, to be counted by the check of all boxes
+    known = {image['id'] for image in images}
+    rest.data['annotations'] += [a for a in split.data['annotations'] if a['image_id'] not in known]
+    return rest, _part(split, name, chosen)
 
 
 class _Choice:

@@ -5,6 +5,7 @@ CVAT's XML, JSON of LabelMe, Label Studio, VIA and CreateML, and tables of boxes
 they want to be told the format, leave shapes other than boxes out without a word,
 know no parts, and end in tracebacks on damaged files.
 """
+import codecs
 import csv
 import io
 import math
@@ -16,8 +17,9 @@ from mmyolonas.datasets.formats.coco_split import CocoSplit
 from mmyolonas.datasets.formats.coco_values import class_name, is_number, number_of
 from mmyolonas.datasets.formats.labelled_images import ImageIndex, LabelledImage, to_splits
 from mmyolonas.datasets.formats.split_names import split_of
-from mmyolonas.datasets.formats.text_files import is_leftover, read_text
+from mmyolonas.datasets.formats.text_files import read_text
 from mmyolonas.datasets.formats.voc_format import read_xml
+from mmyolonas.datasets.formats.walking import files_below
 from mmyolonas.utils.data_error import DataError
 from mmyolonas.utils.progress import track
 
@@ -40,8 +42,7 @@ def find_tool_export(data: Path) -> Optional[Tuple[str, Path, List[Path]]]:
     """Return the format, the folder and the label files of a tool's export."""
     root = data if data.is_dir() else data.parent
     for name, (suffix, known, _) in READERS.items():
-        files = [data] if data.is_file() else sorted(
-            path for path in root.rglob(f'*{suffix}') if not is_leftover(path))
+        files = [data] if data.is_file() else sorted(files_below(root, (suffix, )))
         files = [path for path in files if path.suffix.lower() == suffix]
         if any(_knows(known, path) for path in files[:_SAMPLE]):
             return name, root, files
@@ -52,9 +53,20 @@ def _knows(known: Callable[[str], bool], path: Path) -> bool:
     try:
         with open(path, 'rb') as file:
             head = file.read(1 << 16)
-        return known(head.replace(b'\0', b'').decode('utf-8', 'replace'))
+            if known(_plain(head)):
+                return True
+            # a picture or a mask within the file can stand before what it is known by
+            return len(head) == 1 << 16 and path.suffix.lower() == '.json' and known(
+                _plain(head + file.read()))
     except OSError:
         return False
+
+
+def _plain(data: bytes) -> str:
+    """Return text of any Unicode encoding, of which the ASCII part matters."""
+    for mark in (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        data = data.removeprefix(mark)
+    return data.replace(b'\0', b'').decode('utf-8', 'replace')
 
 
 def read_tool_export(found: Tuple[str, Path, List[Path]],
@@ -75,12 +87,14 @@ def read_tool_export(found: Tuple[str, Path, List[Path]],
     name, root, files = found
     images, left_out = ImageIndex(root), Counted()
     parts: Dict[str, List[LabelledImage]] = {}
+    others: List[Path] = []
     for path in track(files, f'reading {name} labels'):
         if not _knows(READERS[name][1], path):
+            others.append(path)
             continue
         try:
             items = list(READERS[name][2](path, images, left_out))
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError, csv.Error) as error:
             if isinstance(error, DataError):
                 raise
             raise DataError(f"'{path}' is not as {name} writes it ({type(error).__name__}: "
@@ -89,6 +103,9 @@ def read_tool_export(found: Tuple[str, Path, List[Path]],
             part = split_of(path, root) or split_of(item.path, root) or 'train'
             parts.setdefault(part, []).append(item)
     notes += [f'{count} {what} were left out' for what, count in left_out.counts.items()]
+    if others:
+        notes.append(f'{len(others)} {READERS[name][0]} files are not as {name} writes them and '
+                     f"were left out (the first: '{others[0]}')")
     return to_splits(root, parts)
 
 
@@ -247,7 +264,7 @@ def _createml(path: Path, images: ImageIndex, left_out: Counted) -> Iterable[Lab
 
 
 def _table(path: Path, images: ImageIndex, left_out: Counted) -> Iterable[LabelledImage]:
-    text = read_text(path)
+    text = read_text(path).replace('\r\n', '\n').replace('\r', '\n').lstrip('\n')
     delimiter = max(',;\t', key=text.split('\n', 1)[0].count)
     rows = list(csv.DictReader(io.StringIO(text), delimiter=delimiter))
     columns = _columns((rows[0] or {}).keys()) if rows else {}
@@ -297,7 +314,7 @@ def _columns(names: Iterable[Any]) -> Dict[str, str]:
 
 
 def _is_table(text: str) -> bool:
-    line = text.split('\n', 1)[0].lstrip('\ufeff')
+    line = text.replace('\r', '\n').lstrip('\ufeff\n').split('\n', 1)[0]
     return bool(_columns(name.strip().strip('"') for name in line.replace(';', ',').replace(
         '\t', ',').split(',')))
 

@@ -3,6 +3,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Optional
 
+from mmyolonas.datasets.formats.walking import files_below
+
 _MOST = 2000  # files looked at
 _EXPORT = 'export it from there in COCO format, with the images'
 #: End of a file's name, what it is and what to do.
@@ -29,7 +31,7 @@ _BY_NAME = (
 
 def known_elsewhere(data: Path) -> Optional[str]:
     """Return what a data set is that is not read here, and what to do with it."""
-    files = [data] if data.is_file() else list(islice(data.rglob('*'), _MOST))
+    files = [data] if data.is_file() else list(islice(files_below(data), _MOST))
     names = [path.name.lower() for path in files]
     for end, text in _BY_NAME:
         if any(name.endswith(end) or (end == '.tfrecord' and end in name) for name in names):

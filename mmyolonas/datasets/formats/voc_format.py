@@ -1,6 +1,7 @@
 """Reading data sets in Pascal VOC's XML files."""
 import re
 import xml.etree.ElementTree as ElementTree
+from itertools import islice
 from pathlib import Path
 from typing import Dict, List, Optional
 
@@ -8,7 +9,8 @@ from mmyolonas.datasets.formats.coco_split import SPLITS, CocoSplit
 from mmyolonas.datasets.formats.coco_values import is_number, number_of
 from mmyolonas.datasets.formats.labelled_images import ImageIndex, LabelledImage, to_splits
 from mmyolonas.datasets.formats.roboflow import FOLDERS
-from mmyolonas.datasets.formats.text_files import is_leftover, read_text
+from mmyolonas.datasets.formats.text_files import read_text
+from mmyolonas.datasets.formats.walking import files_below
 from mmyolonas.utils.data_error import DataError
 from mmyolonas.utils.progress import track
 
@@ -46,7 +48,7 @@ def read_voc(root: Path, notes: Optional[List[str]] = None) -> Dict[str, CocoSpl
 
 def _files_of_splits(root: Path) -> Dict[str, List[Path]]:
     """Return the XML files of every part."""
-    files = sorted(path for path in root.rglob('*.xml') if not is_leftover(path))
+    files = sorted(files_below(root, ('.xml', )))
     lists = root / 'ImageSets' / 'Main'
     listed = {name: _listed(lists / f'{name}.txt', files) for name in SPLITS}
     if not listed['train']:
@@ -87,12 +89,46 @@ def read_xml(path: Path) -> ElementTree.Element:
         DataError: It is damaged.
     """
     try:
-        return ElementTree.parse(path).getroot()
-    except (ElementTree.ParseError, LookupError, ValueError, RecursionError) as error:
-        raise DataError(f"'{path}' is not complete XML ({error}): copy or export it again"
-                        ) from None
+        data = path.read_bytes()
+        return _without_namespaces(_parse(data))
+    except (SyntaxError, LookupError, ValueError, RecursionError) as error:
+        if _utf8(data):
+            raise DataError(f"'{path}' is not complete XML ({error}): copy or export it again"
+                            ) from None
+        raise DataError(f"'{path}' cannot be read as XML ({error}): it is damaged, or not in the "
+                        'encoding that its first line says (UTF-8 if it says none); save it in '
+                        'UTF-8') from None
     except OSError as error:
         raise DataError(f"'{path}' cannot be read: {error.strerror}") from None
+
+
+def _parse(data: bytes) -> ElementTree.Element:
+    try:
+        return ElementTree.fromstring(data)
+    except ValueError:
+        # the parser knows no encodings of several bytes; Python does
+        stated = re.match(rb'\s*<\?xml[^>]*encoding=["\']([\w.-]+)["\'][^>]*\?>', data)
+        if stated is None:
+            raise
+        name = stated[1].decode().lower()
+        # what is called GB2312 is mostly its successor
+        text = data[stated.end():].decode(dict(gb2312='gb18030', gbk='gb18030').get(name, name))
+        return ElementTree.fromstring(text)
+
+
+def _without_namespaces(tree: ElementTree.Element) -> ElementTree.Element:
+    for node in tree.iter():
+        if isinstance(node.tag, str):
+            node.tag = node.tag.rpartition('}')[2]
+    return tree
+
+
+def _utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _read_file(path: Path, images: ImageIndex, other: List[str]) -> LabelledImage:
@@ -106,7 +142,8 @@ def _read_file(path: Path, images: ImageIndex, other: List[str]) -> LabelledImag
         corners = [number_of(item.findtext(f'bndbox/{key}'))
                    for key in ('xmin', 'ymin', 'xmax', 'ymax')]
         if not all(isinstance(value, (int, float)) for value in corners):
-            raise DataError(f"'{path}': an object has no bndbox with four numbers")
+            raise DataError(f"'{path}': an object has no bndbox with four numbers "
+                            '(xmin, ymin, xmax, ymax): export upright boxes')
         label = (item.findtext('name') or '').strip()
         if not label:
             raise DataError(f"'{path}': an object has no name")
@@ -145,9 +182,4 @@ def find_voc(data: Path) -> Optional[Path]:
     """Return the folder if there is such an XML file in it."""
     if not data.is_dir():
         return None
-    for number, path in enumerate(data.rglob('*.xml')):
-        if number > 200:
-            break
-        if not is_leftover(path) and is_voc(path):
-            return data
-    return None
+    return data if any(map(is_voc, islice(files_below(data, ('.xml', )), 200))) else None

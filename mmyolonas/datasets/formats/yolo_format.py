@@ -5,7 +5,8 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 
 from mmyolonas.datasets.formats.coco_split import CocoSplit
-from mmyolonas.datasets.formats.text_files import is_leftover, read_text
+from mmyolonas.datasets.formats.text_files import read_text
+from mmyolonas.datasets.formats.walking import files_below
 from mmyolonas.datasets.formats.yolo_labels import (
     RowKind,
     read_rows,
@@ -86,11 +87,20 @@ def read_image_lists(images: Dict[str, List[Path]], names: List[str], values: Di
     every = [row for part in lines.values() for rows in part for _, row in rows]
     kind = row_kind(values, every, description)
     _check_scale(every, kind, description)
+    _check_start(every, values.get('names'), description)
     if kind.keypoints and notes is not None:
         notes.append(f'each object has {kind.keypoints} key points, of which a detector needs '
                      'none: the boxes are used')
     return {name: _read_split(name, paths, lines[name], names, kind)
             for name, paths in images.items()}
+
+
+def _check_start(rows: Sequence[np.ndarray], names: Any, description: Path) -> None:
+    """Raise if the names are numbered from 1 and the labels from 0: classes would be exchanged."""
+    numbers = {str(key).strip() for key in names} if isinstance(names, dict) else set()
+    if {'1'} <= numbers and '0' not in numbers and any(row[0] == 0 for row in rows):
+        raise DataError(f"'{description}' numbers its names from 1, but there are labels of class "
+                        '0: number the names as the labels do, from 0')
 
 
 def _check_scale(rows: Sequence[np.ndarray], kind: RowKind, description: Path) -> None:
@@ -117,14 +127,15 @@ def _listed_images(description: Path, base: Any, entry: Any, name: str) -> List[
         else:
             found += listed_in(place, description, base)
     if not found:
-        raise DataError(f"'{description}': there are no images in {name} ({entry})")
+        raise DataError(f"'{description}': there are no images in {name} ({entry}) of the formats "
+                        f'that are read ({", ".join(sorted(IMAGE_SUFFIXES))}): convert others to '
+                        'JPEG or PNG')
     return list(dict.fromkeys(path.absolute() for path in found))
 
 
 def images_below(folder: Path) -> List[Path]:
     """Return the images in a folder and its folders, without leftovers of systems."""
-    return sorted(p for p in folder.rglob('*')
-                  if p.suffix.lower() in IMAGE_SUFFIXES and not is_leftover(p))
+    return sorted(files_below(folder, IMAGE_SUFFIXES))
 
 
 def listed_in(path: Path, description: Path, base: Any = None) -> List[Path]:
@@ -200,8 +211,13 @@ def label_of(path: Path) -> Path:
     parts: Tuple[str, ...] = path.parts
     for index in range(len(parts) - 2, -1, -1):
         if parts[index] == 'images':
-            there = Path(*parts[:index], 'labels', *parts[index + 1:]).with_suffix('.txt')
-            if there.is_file() or not path.with_suffix('.txt').is_file():
+            there = _text_file(Path(*parts[:index], 'labels', *parts[index + 1:]))
+            if there.is_file() or not _text_file(path).is_file():
                 return there
             break
-    return path.with_suffix('.txt')
+    return _text_file(path)
+
+
+def _text_file(path: Path) -> Path:
+    lower, upper = path.with_suffix('.txt'), path.with_suffix('.TXT')
+    return upper if not lower.is_file() and upper.is_file() else lower

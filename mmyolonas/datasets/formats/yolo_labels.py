@@ -1,4 +1,5 @@
 """Lines of YOLO (Darknet) text files: boxes, outlines, poses."""
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Sequence, Tuple
@@ -9,6 +10,8 @@ from mmyolonas.datasets.formats.coco_values import number_of
 from mmyolonas.datasets.formats.text_files import read_text
 from mmyolonas.utils.data_error import DataError
 from mmyolonas.utils.errors import UserError
+
+_COMMA = re.compile(r'-?\d+(,\d+)?')
 
 
 @dataclass
@@ -88,6 +91,9 @@ def read_rows(path: Path) -> List[Tuple[int, np.ndarray]]:
     for number, line in enumerate(read_text(path).splitlines(), 1):
         if not line.strip():
             continue
+        words = line.split()
+        if len(words) > 4 and ',' in line and all(map(_COMMA.fullmatch, words)):
+            line = line.replace(',', '.')  # the decimal point of half the world
         try:
             row = np.array([float(word) for word in line.replace(',', ' ').split()])
         except ValueError:

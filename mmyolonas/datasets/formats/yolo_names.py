@@ -103,7 +103,13 @@ def _names_of_text(text: str, values: Dict[str, Any], path: Path) -> Any:
             return read_names(beside) if beside != path else None
     except OSError:
         pass
+    lines = [line.strip(' \t-,') for line in stripped.splitlines() if line.strip(' \t-,')]
+    if len(lines) > 1:  # a block of lines
+        return lines
     parts = [part.strip() for part in stripped.split(',')]
+    for other in (stripped.split(';'), stripped.split()):
+        if len(parts) == 1 < len(other) == number_of(values.get('nc')):
+            parts = [part.strip() for part in other]
     if len(parts) > 1 and number_of(values.get('nc')) not in (None, '', 1, len(parts)):
         raise DataError(f"'{path}': names is one text with {len(parts)} parts but nc is "
                         f'{values["nc"]}: {_HOW}')

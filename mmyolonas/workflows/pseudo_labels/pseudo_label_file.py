@@ -113,7 +113,8 @@ class PseudoLabelFile:
                             int(entry['score'] * 20), 19)] += 1
                     yield self._annotation(written, entry)
 
-        with atomic_path(path) as temporary, open(temporary, 'w', encoding='utf-8') as file:
+        with atomic_path(path) as temporary, open(
+                temporary, 'w', encoding='utf-8', errors='backslashreplace') as file:
             file.write('{"info": ' + json.dumps(self.info, ensure_ascii=False))
             file.write(',\n"categories": ' + json.dumps(self.categories, ensure_ascii=False))
             _write_list(file, 'images', images())
