@@ -37,15 +37,26 @@ def _session(path: str) -> Any:
     return onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
 
 
-def _seen(net: np.ndarray, pixels: np.ndarray, scale: np.ndarray, offset: np.ndarray) -> dict:
-    rows = np.array(net, np.float64).reshape(-1, 6)
-    rows[:, :4] = (rows[:, :4] - np.tile(offset, 2)) / np.tile(scale, 2)
-    return dict(rows=rows.tolist(), net=np.asarray(net).tolist(), pixels=pixels.tolist())
+def _seen(net: np.ndarray, pixels: np.ndarray, scale: np.ndarray, offset: np.ndarray,
+          image: np.ndarray) -> Dict[str, Any]:
+    """Return what is compared; boxes end where the input and the picture do."""
+    net = np.array(net, np.float64).reshape(-1, 6)
+    net[:, :4] = net[:, :4].clip(0, np.tile(pixels.shape[:1:-1], 2))
+    rows = net.copy()
+    rows[:, :4] = ((net[:, :4] - np.tile(offset, 2)) / np.tile(scale, 2)).clip(
+        0, np.tile(image.shape[1::-1], 2))
+    return dict(rows=rows.tolist(), net=net.tolist(), pixels=pixels.tolist())
+
+
+Placed = Tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def _placed(image: np.ndarray, width: int, height: int, pad: int, centre: bool,
-            rounding: float = 0.) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the picture resized to fit, on a ground of ``pad``, its scale and its corner."""
+            rounding: float = 0., realised: bool = False) -> Placed:
+    """Return the picture resized to fit, on a ground of ``pad``, its scale and its corner.
+
+    ``realised``: the scale is that of the rounded sides.
+    """
     import cv2
     scale = min(width / image.shape[1], height / image.shape[0])
     w, h = round(image.shape[1] * scale), round(image.shape[0] * scale)
@@ -53,7 +64,8 @@ def _placed(image: np.ndarray, width: int, height: int, pad: int, centre: bool,
     x, y = (round((width - w) / 2 - rounding), round((height - h) / 2 - rounding)) if (
         centre) else (0, 0)
     ground[y:y + h, x:x + w] = cv2.resize(image, (w, h), interpolation=cv2.INTER_LINEAR)
-    return ground, np.array([scale, scale]), np.array([x, y])
+    back = (w / image.shape[1], h / image.shape[0]) if realised else (scale, scale)
+    return ground, np.array(back), np.array([x, y])
 
 
 def _unit(image: np.ndarray) -> np.ndarray:
@@ -81,7 +93,7 @@ def frigate(job: Dict[str, Any]) -> Seen:
         net = np.stack([kept[:, 3] * width, kept[:, 2] * height, kept[:, 5] * width,
                         kept[:, 4] * height, kept[:, 1], kept[:, 0]], 1)
         scale = np.array([width / side, height / side])
-        found.append(_seen(net, _unit(region), scale, -np.array([x, y]) * scale))
+        found.append(_seen(net, _unit(region), scale, -np.array([x, y]) * scale, frame))
     return found
 
 
@@ -96,7 +108,8 @@ def deepstream(job: Dict[str, Any]) -> Seen:
     session, found = _session(job['file']), []
     height, width = session.get_inputs()[0].shape[2:]
     for path in job['images']:
-        placed, scale, offset = _placed(cv2.imread(path), width, height, 0,
+        image = cv2.imread(path)
+        placed, scale, offset = _placed(image, width, height, 0,
                                         told['symmetric-padding'] == '1')
         ordered = placed if told['model-color-format'] == '1' else placed[..., ::-1]
         feed = np.ascontiguousarray(ordered[None].transpose(0, 3, 1, 2), np.float32) * np.float32(
@@ -106,7 +119,7 @@ def deepstream(job: Dict[str, Any]) -> Seen:
         rows[:, :4] = rows[:, :4].clip(0, [width, height, width, height])
         rows = rows[(rows[:, 2] - rows[:, 0] >= 1) & (rows[:, 3] - rows[:, 1] >= 1)]
         net = suppressed(rows, float(limits['nms-iou-threshold']), int(limits['topk']))
-        found.append(_seen(net, _unit(placed), scale, offset))
+        found.append(_seen(net, _unit(placed), scale, offset, image))
     return found
 
 
@@ -118,14 +131,15 @@ def ultralytics(job: Dict[str, Any]) -> Seen:
     names, (height, width) = ast.literal_eval(told['names']), ast.literal_eval(told['imgsz'])
     assert told['task'] == 'detect' and told['batch'] == '1' and int(told['stride']) == 32
     for path in job['images']:
-        placed, scale, offset = _placed(cv2.imread(path), width, height, 114, True, 0.1)
+        image = cv2.imread(path)
+        placed, scale, offset = _placed(image, width, height, 114, True, 0.1)
         output = session.run(['output0'], {'images': _unit(placed)})[0][0].T
         assert output.shape[1] == 4 + len(names)
         half, label = output[:, 2:4] / 2, output[:, 4:].argmax(1)
         rows = np.concatenate([output[:, :2] - half, output[:, :2] + half,
                                output[:, 4:].max(1)[:, None], label[:, None]], 1)
         net = suppressed(rows[rows[:, 4] > 0.01], job['iou'])
-        found.append(_seen(net, _unit(placed), scale, offset))
+        found.append(_seen(net, _unit(placed), scale, offset, image))
     return found
 
 
@@ -137,8 +151,10 @@ def maps(job: Dict[str, Any]) -> Seen:
     height, width = session.get_inputs()[0].shape[2:]
     how = json.loads(session.get_modelmeta().custom_metadata_map['preprocess'])
     for path in job['images']:
-        placed, scale, offset = _placed(cv2.imread(path), width, height, how['pad_value'],
-                                        how['pad_position'] == 'center')
+        image = cv2.imread(path)
+        placed, scale, offset = _placed(image, width, height, how['pad_value'],
+                                        how['pad_position'] == 'center',
+                                        realised=how['inverse'] == 'realised')
         values = dict(zip(names, session.run(names, {'input': _unit(placed)})))
         parts = []
         for stride in (8, 16, 32):
@@ -153,5 +169,5 @@ def maps(job: Dict[str, Any]) -> Seen:
                                    scores.argmax(0)]).reshape(6, -1).T)
         rows = np.concatenate(parts)
         net = suppressed(rows[rows[:, 4] > 0.01], job['iou'])
-        found.append(_seen(net, _unit(placed), scale, offset))
+        found.append(_seen(net, _unit(placed), scale, offset, image))
     return found

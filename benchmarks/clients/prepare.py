@@ -61,7 +61,7 @@ def make_mosaic(images: Sequence[str], reference: Sequence[list], path: Path) ->
 
 
 def make_video(images: Sequence[str], reference: Sequence[list], path: Path) -> Dict[str, Any]:
-    """Write a video of five cut-out objects that go to and fro; return their ways."""
+    """Write a video of cut-out objects, one a class, that go to and fro; return their ways."""
     import cv2
 
     from mmyolonas.runtime.numpy_ops import read_image
@@ -74,9 +74,11 @@ def make_video(images: Sequence[str], reference: Sequence[list], path: Path) -> 
             if score > 0.6 and min(c - a, d - b) > 36 and a > 0 and b > 0 and (
                     c < width and d < height):
                 sprites.setdefault(int(label), picture[b:d, a:c])
-    chosen = [sprites[label] for label in sorted(sprites)][:5]
-    lane = max(sprite.shape[0] for sprite in chosen) + 8
-    height, width = lane * len(chosen), max(320, 3 * max(s.shape[1] for s in chosen))
+    side, chosen = read_image(images[0]).shape[0], []
+    for sprite in sorted(sprites.values(), key=lambda item: item.shape[0]):  # as many as fit
+        if sum(item.shape[0] + 8 for item in [*chosen, sprite]) <= side:
+            chosen.append(sprite)
+    height, width, tops = side, side, np.cumsum([4] + [item.shape[0] + 8 for item in chosen])
     starts = rng.uniform(0.05, 0.7, len(chosen)) * width
     ground = rng.integers(112, 124, (height, width, 3), dtype=np.uint8)
     video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), 25, (width, height))
@@ -87,7 +89,7 @@ def make_video(images: Sequence[str], reference: Sequence[list], path: Path) -> 
             h, w = sprite.shape[:2]
             span = width - w - 2
             place = (starts[index] + (1, -1)[index % 2] * width / 160 * frame) % (2 * span)
-            x, y = int(place if place < span else 2 * span - place), index * lane + 4
+            x, y = int(place if place < span else 2 * span - place), int(tops[index])
             image[y:y + h, x:x + w] = sprite
             boxes.append([x + 2, y + 2, x + w - 2, y + h - 2])
         video.write(image)
@@ -138,7 +140,7 @@ def export_all(config: Any, checkpoint: str, folder: Path) -> Tuple[Dict[str, st
 
 def convert_for(target: str, python: str, files: Dict[str, str], flavour: str, folder: Path,
                 images: Sequence[str], source: Path) -> Tuple[str, List[str]]:
-    """Convert by the recipe of ``configs/deploy``; return the file and what was said."""
+    """Convert by the recipe of ``configs/deploy``, once; return the file and what was said."""
     from mmyolonas.deploy.targets.driver import convert_target
     from mmyolonas.utils.configs import load_config
     root = Path(__file__).resolve().parents[2]
@@ -148,9 +150,15 @@ def convert_for(target: str, python: str, files: Dict[str, str], flavour: str, f
         config.calib_images = str(source)
     place = folder / target
     place.mkdir(exist_ok=True)
-    onnx = place / f'{flavour}.onnx'
+    onnx, stamp = place / f'{flavour}.onnx', place / 'made.json'
+    digest = hashlib.sha256(Path(files[flavour]).read_bytes()).hexdigest()
+    if stamp.is_file():
+        known = json.loads(stamp.read_text())
+        if known['digest'] == digest and known['python'] == python:
+            return known['file'], known['said']
     shutil.copyfile(files[flavour], onnx)
     made, said = convert_target(config, str(onnx), str(place), files['program'], images)
+    stamp.write_text(json.dumps(dict(digest=digest, python=python, file=made[0], said=said)))
     return made[0], said
 
 

@@ -44,9 +44,11 @@ def openvino(job: Dict[str, Any], feeds: Feeds) -> Found:
     """``openvino.Core``, in 32 bit."""
     import openvino as ov
     model = ov.Core().compile_model(job['file'], 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'})
-    names = [item.get_any_name() for item in model.outputs]
-    return [{name: np.array(model([feed])[index]) for index, name in enumerate(names)}
-            for feed in feeds]
+    found = []
+    for feed in feeds:
+        values = model([feed])
+        found.append({name: np.array(values[model.output(name)]) for name in job['outputs']})
+    return found
 
 
 def opencv(job: Dict[str, Any], feeds: Feeds) -> Found:
