@@ -3,7 +3,8 @@
 Writes end2end.onnx and the backend's file to --work-dir, compares the ONNX
 file with PyTorch, the file of a further target (configs/deploy/detection_ncnn.py,
 mnn, tflite, opencv, executorch, coreml, rknn) with ONNX Runtime on the images,
-and draws what it finds in the image.
+and draws what it finds in the image. --serve also puts the file into the model
+repository of Triton or OpenVINO Model Server.
 """
 import os
 from typing import Any, List, Optional
@@ -15,10 +16,12 @@ from mmyolonas.deploy.pipeline import (
     dump_sdk_info,
     export_checkpoint,
 )
+from mmyolonas.deploy.serving import ServeOptions, write_repository
 from mmyolonas.deploy.targets.driver import check_target
 from mmyolonas.deploy.targets.table import TARGETS
 from mmyolonas.deploy.tool_support import deploy_errors
 from mmyolonas.runtime.factory import check_device
+from mmyolonas.utils import arguments
 from mmyolonas.utils.checkpoints import check_checkpoint
 from mmyolonas.utils.cli import add_cfg_options, new_parser, run_main
 from mmyolonas.utils.configs import load_config
@@ -34,7 +37,12 @@ EXAMPLES = '''examples:
       configs/yolonas/yolonas_s_coco.py yolonas_s.pth image.jpg --onnx yolonas_s_int8.onnx
   python tools/deploy.py configs/deploy/detection_rknn.py configs/yolonas/yolonas_s_coco.py \\
       yolonas_s.pth image.jpg --converter-python .venv-rknn/bin/python \\
-      --cfg-options backend_config.calib_images=data/coco/train2017'''
+      --cfg-options backend_config.calib_images=data/coco/train2017
+  python tools/deploy.py configs/deploy/detection_onnxruntime_dynamic-batch.py \\
+      configs/yolonas/yolonas_s_coco.py yolonas_s.pth image.jpg --serve triton models
+  python tools/deploy.py configs/deploy/detection_openvino_dynamic-batch.py \\
+      configs/yolonas/yolonas_s_coco.py yolonas_s.pth image.jpg --onnx int8.onnx \\
+      --serve ovms models --model-name yolonas_s_int8'''
 
 
 def parse_args():
@@ -56,6 +64,12 @@ def parse_args():
     parser.add_argument('--converter-python', metavar='PYTHON', help='interpreter of the '
                         'environment that has the converter, where its requirements clash with '
                         "this one's (default: this one)")
+    parser.add_argument('--serve', nargs=2, metavar=('SERVER', 'DIR'), help='add the file to a '
+                        'model repository: SERVER is triton or ovms (OpenVINO Model Server)')
+    parser.add_argument('--model-name', metavar='NAME', help='its name there (default: that of '
+                        'the model config)')
+    parser.add_argument('--max-batch', type=arguments.positive_int, default=8,
+                        help='images that Triton runs together, at most (default: 8)')
     parser.add_argument('--dump-info', action='store_true',
                         help="write the description for mmdeploy's SDK (detection)")
     parser.add_argument('--show', action='store_true', help='show the pictures in a window')
@@ -121,6 +135,25 @@ def runs_here(backend: str) -> bool:
     return backend not in TARGETS or TARGETS[backend].runner == 'session'
 
 
+def serve_options(deploy_cfg: Any, args: Any) -> Optional[ServeOptions]:
+    """Return where the file is served, checked; None for nowhere."""
+    if not args.serve:
+        return None
+    name = args.model_name or os.path.splitext(os.path.basename(args.model_cfg))[0]
+    options = ServeOptions(*args.serve, name, args.max_batch)
+    options.check(deploy_cfg.backend_config.type)
+    return options
+
+
+def serve(options: ServeOptions, report: DeployReport, deploy_cfg: Any) -> None:
+    """Put the file into the repository."""
+    config = deploy_cfg.backend_config
+    profile = config.get('batch', {}).get('max') if config.type == 'tensorrt' else None
+    files, said = write_repository(options, report.model, config.type, report.onnx, profile)
+    report.files += files
+    report.notes += said
+
+
 def size_of(path: str) -> int:
     """Return the bytes of a file, or of all files of a folder."""
     if os.path.isfile(path):
@@ -142,6 +175,7 @@ def main() -> None:
         raise UserError(f'{args.deploy_cfg} is no deploy config; choose one of configs/deploy.')
     check_folder(args.work_dir)
     check_backend(deploy_cfg, args)
+    served = serve_options(deploy_cfg, args)
     int8 = deploy_cfg.backend_config.get('common_config', {}).get('int8_mode')
     if int8 and not args.onnx and not deploy_cfg.get('quantize'):
         raise UserError('an int8 config needs a quantised file: make one with tools/quantize.py '
@@ -162,6 +196,8 @@ def main() -> None:
         report.files += made.files
         if args.dump_info:
             report.files += dump_sdk_info(deploy_cfg, model_cfg, args.work_dir, args.checkpoint)
+        if served:
+            serve(served, report, deploy_cfg)
     for name, error in report.errors.items():
         print(f'largest difference between ONNX Runtime and PyTorch, {name}: {error:.2g}')
     for path in dict.fromkeys([report.onnx, report.model, *report.files]):

@@ -39,6 +39,10 @@ def convert_openvino(onnx_path: str, xml_path: Optional[str] = None, fp16: bool 
         model = openvino.convert_model(onnx_path)
     except RuntimeError as error:
         raise ValueError(f'openvino cannot convert {onnx_path}: {error}') from error
+    # merged nodes leave ports with several names, and servers show another one than ours
+    for port, value in zip((*model.inputs, *model.outputs), (*proto.graph.input,
+                                                             *proto.graph.output)):
+        port.get_tensor().set_names({value.name})
     for prop in proto.metadata_props:
         model.set_rt_info(prop.value, ['mmyolonas', prop.key])
     with tempfile.TemporaryDirectory(prefix='mmyolonas-') as scratch:

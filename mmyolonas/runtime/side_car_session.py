@@ -4,7 +4,7 @@ from typing import Dict, Optional
 import numpy as np
 
 from mmyolonas.runtime.base import Session
-from mmyolonas.runtime.sidecar import read_side_car
+from mmyolonas.runtime.side_car import read_side_car
 
 
 class SideCarSession(Session):

@@ -18,6 +18,7 @@ INSTALL = {
     'ai_edge_litert': 'pip install ai-edge-litert',
     'coremltools': 'pip install coremltools',
     'executorch': 'pip install executorch',
+    'fastapi': 'pip install fastapi uvicorn',
     'ncnn': 'pip install ncnn',
     'onnx2tf': 'pip install onnx2tf tensorflow-cpu tf_keras onnx_graphsurgeon sng4onnx '
                'ai-edge-litert',

@@ -11,7 +11,7 @@ import numpy as np
 from mmyolonas.deploy.targets.job import Job
 from mmyolonas.deploy.targets.table import TARGETS
 from mmyolonas.runtime import open_session
-from mmyolonas.runtime.sidecar import SideCar, Tensor, write_side_car
+from mmyolonas.runtime.side_car import SideCar, Tensor, write_side_car
 from mmyolonas.utils.files import read_json, write_json
 
 

@@ -15,7 +15,7 @@ from mmyolonas.deploy.targets.job import Job
 from mmyolonas.deploy.targets.parity import LEAST, Parity, lines, same_boxes
 from mmyolonas.deploy.targets.table import TARGETS, Target
 from mmyolonas.runtime.runtime import Runtime
-from mmyolonas.runtime.sidecar import SideCar, tensors
+from mmyolonas.runtime.side_car import SideCar, tensors
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import file_digest, read_json, write_image, write_json
 from mmyolonas.utils.images import find_images

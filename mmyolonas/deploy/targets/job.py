@@ -4,7 +4,7 @@ from typing import Any, Dict, List, Optional
 
 import numpy as np
 
-from mmyolonas.runtime.sidecar import SideCar
+from mmyolonas.runtime.side_car import SideCar
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""Clients that others wrote, run on one model; see ``benchmarks/clients.py``."""
