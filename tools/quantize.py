@@ -1,12 +1,12 @@
 """Make 8-bit files of a trained model, and say what they cost and gain.
 
 ptq        calibrate, make everything but the predictions 8 bit
-selective  beside that, measure every block, choose what becomes 8 bit under a
-           budget of AP, verify the choice on the exported file
+selective  beside that, measure every tensor and weight, choose what becomes 8 bit
+           under a budget of AP (or of time), verify the choice on the exported file
 qat        take ranges and weights of a quantisation-aware training
 
 Writes to the work folder: float.onnx, ranges.json, int8.onnx, with selective
-also selective.onnx, selective.plan.json, sensitivity.json, latency.json, and
+also selective.onnx, selective.plan.json, costs.json, latency.json, and
 report.json with charts. Each 8-bit file is run in its runtime and compared with the
 fake-quantised network; the tool says when it is another. The files end with the boxes
 and scores of all priors; put suppression behind them with
@@ -30,6 +30,7 @@ CHECK_IMAGES = 4
 EXAMPLES = '''examples:
   python tools/quantize.py configs/yolonas/yolonas_s_bccd.py yolonas_s_bccd.pth
   python tools/quantize.py CONFIG CHECKPOINT --method selective --budget-ap 0.3 --runtime openvino
+  python tools/quantize.py CONFIG CHECKPOINT --method selective --budget-ms 25
   python tools/quantize.py CONFIG CHECKPOINT --plan work_dirs/int8/selective.plan.json'''
 
 
@@ -44,8 +45,12 @@ def parse_args():
     parser.add_argument('--runtime', default='onnxruntime',
                         choices=('onnxruntime', 'openvino', 'tensorrt', 'tensorrt_rtx'))
     parser.add_argument('--work-dir', default='work_dirs/int8')
-    parser.add_argument('--budget-ap', type=arguments.not_negative, default=0.3,
-                        help='selective: points of AP (0..100) that may be lost (default 0.3)')
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument('--budget-ap', type=arguments.not_negative, default=0.3,
+                        help='selective: points of AP (0..100) that may be lost, by their upper '
+                        'bound (default 0.3)')
+    budget.add_argument('--budget-ms', type=arguments.positive,
+                        help='selective: the most accurate plan within so many milliseconds')
     parser.add_argument('--plan', help='apply a plan instead of making one')
     parser.add_argument('--ranges', help='ranges.json of an earlier run, instead of calibrating')
     parser.add_argument('--calib-images', type=arguments.positive_int, default=64)
@@ -59,10 +64,14 @@ def parse_args():
                         'val; the report is always of the test images)')
     parser.add_argument('--analysis-images', type=arguments.positive_int,
                         help='selective: how many of them (default: all)')
-    parser.add_argument('--cheap', action='store_true',
-                        help='selective: do not measure the AP of every block, only its noise')
-    parser.add_argument('--sensitivity', help='selective: sensitivity.json of an earlier run (of '
-                        'any runtime: the numbers are the same), instead of measuring')
+    parser.add_argument('--noise-images', type=arguments.positive_int, default=16,
+                        help='selective: images of them that the noise is measured on')
+    parser.add_argument('--noise-plans', type=arguments.positive_int, default=20,
+                        help='selective: random plans that are scored to learn what noise costs')
+    parser.add_argument('--costs', help='selective: costs.json of an earlier run with the same '
+                        '--range (the runtime may be another), instead of measuring')
+    parser.add_argument('--frontier', type=arguments.natural, default=5, help='selective: plans '
+                        'between float and full INT8 that are written and measured (default 5)')
     parser.add_argument('--latency-table', help='times of the target, instead of measuring')
     parser.add_argument('--input-size', type=arguments.side, nargs=2, metavar=('WIDTH', 'HEIGHT'),
                         help='size of the exported network (default: of the test images)')
@@ -176,11 +185,33 @@ def main() -> None:
         quantise(args, cfg)
 
 
+def choose_plan(args, workflow) -> None:
+    """Make the selective plan of a workflow, and its charts."""
+    from mmyolonas.quantization.choice.costs import Costs
+    from mmyolonas.quantization.choice.plots import plot_costs
+    from mmyolonas.quantization.choice.problem import Budget
+    budget = Budget(None if args.budget_ms else args.budget_ap, args.budget_ms)
+    if args.costs:
+        costs = Costs.load(args.costs, workflow.variants.flow)
+    else:
+        costs = workflow.analyse(args.noise_images, args.noise_plans)
+    latency = workflow.latency(args.latency_table, repeats=args.repeats)
+    plan = workflow.selective(costs, latency, budget, args.frontier)
+    plot_costs(plan, costs, os.path.join(args.work_dir, 'costs.png'))
+    if plan.numbers['within_budget']:
+        return
+    if budget.ms is not None:
+        print(f'no plan was measured to take {budget.ms:g} ms or less; the fastest one was '
+              'written.')
+    else:
+        print(f'no plan was found that loses {budget.ap} points or less on these images; the '
+              f'written one loses {plan.numbers["verified_ap_loss"]:.2f}.')
+
+
 def quantise(args, cfg) -> None:
     """Make, measure and report the files."""
     from mmyolonas.quantization.choice.plan import Plan
-    from mmyolonas.quantization.choice.plots import plot_report, plot_sensitivity
-    from mmyolonas.quantization.choice.sensitivity import Sensitivity
+    from mmyolonas.quantization.choice.plots import plot_report
     plan = Plan.load(args.plan) if args.plan else None
     workflow = prepare(args, cfg)
     workflow.full()
@@ -188,18 +219,7 @@ def quantise(args, cfg) -> None:
         path = workflow.write(plan, 'planned')
         workflow.add_row('planned', path, plan.int8_groups())
     elif args.method == 'selective':
-        if args.sensitivity:
-            sensitivity = Sensitivity.load(args.sensitivity, workflow.variants.candidates)
-        else:
-            sensitivity = workflow.analyse(measure_groups=not args.cheap)
-        latency = workflow.latency(args.latency_table, repeats=args.repeats)
-        plan = workflow.selective(sensitivity, latency, args.budget_ap)
-        plot_sensitivity(sensitivity, os.path.join(args.work_dir, 'sensitivity.png'),
-                         plan.int8_groups())
-        if not plan.numbers['within_budget']:
-            print(f'no plan was found that loses {args.budget_ap} points or less on these '
-                  'images; the written one loses '
-                  f'{plan.numbers["verified_ap_loss"]:.2f}.')
+        choose_plan(args, workflow)
     workflow.time_rows(args.repeats)
     workflow.report.save(os.path.join(args.work_dir, 'report.json'))
     if any(row.latency_ms and row.ap is not None for row in workflow.report.rows):

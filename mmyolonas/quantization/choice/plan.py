@@ -26,12 +26,14 @@ class PlanEntry:
         ap_loss (float, optional): Points of AP that 8 bit costs here.
         gain_ms (float, optional): Milliseconds that 8 bit saves here, without
             the cost of switching.
+        ap_interval (list[float], optional): One-sided bounds (95 % each) of ``ap_loss``.
     """
     name: str
     precision: str
     reason: str = ''
     ap_loss: Optional[float] = None
     gain_ms: Optional[float] = None
+    ap_interval: Optional[List[float]] = None
 
 
 @dataclass
