@@ -78,9 +78,10 @@ def parse_args():
     parser.add_argument('--threads', type=arguments.positive_int, default=2)
     parser.add_argument('--repeats', type=arguments.positive_int, default=15,
                         help='timed runs of each file')
-    parser.add_argument('--headroom', action='store_true',
-                        help='onnxruntime: a little faster, values beyond the calibrated range '
-                        'are kept; not the numbers of other runtimes')
+    parser.add_argument('--range', choices=('full', 'equal'), default='full',
+                        help='onnxruntime and openvino: full (default) gives tensors that cannot '
+                        'be negative 255 steps instead of 127, for processors with VNNI; equal '
+                        'gives the numbers of TensorRT')
     return parser.parse_args()
 
 
@@ -137,15 +138,17 @@ def make_judge(args, cfg, model):
     return make_scorer(cfg, model, args.analysis_split, args.analysis_images)
 
 
-def make_reference(cfg, model, fused, table, size):
+def make_reference(args, cfg, model, fused, table, size):
     """Return what the written files are compared with, on the first test images."""
     from torch.nn.functional import interpolate
 
     from mmyolonas.quantization.agreement import FakeQuantised
     from mmyolonas.quantization.ranges.images import load_samples
+    from mmyolonas.runtime.factory import ONNX_BACKENDS
     images = [interpolate(sample.inputs, size, mode='bilinear').numpy()
               for sample in itertools.islice(load_samples(cfg, model, 'test'), CHECK_IMAGES)]
-    return FakeQuantised(fused, table, images)
+    full = args.range == 'full' and args.runtime in ONNX_BACKENDS
+    return FakeQuantised(fused, table, images, full)
 
 
 def prepare(args, cfg):
@@ -169,8 +172,8 @@ def prepare(args, cfg):
     seconds = time.monotonic() - start
     workflow = Workflow(float_onnx, table, args.runtime, args.work_dir,
                         make_scorer(cfg, model, 'test', args.score_images), args.threads,
-                        args.headroom, make_judge(args, cfg, model),
-                        make_reference(cfg, model, fused, table, size))
+                        args.range, make_judge(args, cfg, model),
+                        make_reference(args, cfg, model, fused, table, size))
     workflow.report.seconds['calibration'] = seconds
     return workflow
 

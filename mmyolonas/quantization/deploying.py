@@ -14,7 +14,7 @@ from mmyolonas.utils import UserError
 from mmyolonas.utils.files import write_onnx
 
 SETTINGS: Dict[str, Any] = dict(plan=None, ranges=None, calib_images=64, calib_split='train',
-                                calib_method='max', headroom=False)
+                                calib_method='max', span='full')
 
 
 def check_settings(settings: Dict[str, Any]) -> Dict[str, Any]:
@@ -93,7 +93,7 @@ def quantise_file(path: str, fused: nn.Module, model_cfg: Any, settings: Dict[st
             gets fake-quantisers if it has to be calibrated.
         model_cfg (Config): Model config; calibration images come from its data.
         settings (dict): ``plan``, ``ranges``, ``calib_images``, ``calib_split``,
-            ``calib_method``, ``headroom``; see :data:`SETTINGS`.
+            ``calib_method``, ``span``; see :data:`SETTINGS`.
         runtime (str): See :func:`mmyolonas.quantization.insert_qdq`.
         out (str, optional): File to write; None writes ``path`` again.
 
@@ -104,7 +104,7 @@ def quantise_file(path: str, fused: nn.Module, model_cfg: Any, settings: Dict[st
         UserError: A setting, the plan, the ranges or the data do not fit.
     """
     settings = check_settings(settings)
-    spelling = spelling_of(runtime)
+    spelling = spelling_of(runtime, settings['span'])
     plan: Optional[Plan] = Plan.load(settings['plan']) if settings['plan'] else None
     model = onnx.load(path)
     table = find_table(fused, model_cfg, settings, input_size(model))
@@ -112,7 +112,6 @@ def quantise_file(path: str, fused: nn.Module, model_cfg: Any, settings: Dict[st
         QdqWriter(model, table, spelling).flow)
     if plan is not None:
         plan.check_runtime(runtime)
-    headroom = settings['headroom'] or bool(plan and plan.headroom)
-    result = insert_qdq(model, table, runtime, selection, headroom)
+    result = insert_qdq(model, table, runtime, selection, settings['span'])
     write_onnx(out or path, result)
     return table

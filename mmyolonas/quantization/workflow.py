@@ -55,30 +55,30 @@ class Workflow:
             on the images it is reported on looks better than it is. Defaults to
             ``scorer``.
         num_threads (int): Threads of the runtime. Defaults to 2.
-        headroom (bool): See :func:`mmyolonas.quantization.insert_qdq`.
+        span (str): See :func:`mmyolonas.quantization.insert_qdq`.
         reference (FakeQuantised, optional): What every 8-bit file is compared with, as
             its runtime runs it; None checks nothing.
     """
 
     def __init__(self, float_onnx: str, table: RangeTable, runtime: str, work_dir: str,
                  scorer: Optional[Scorer] = None, num_threads: int = 2,
-                 headroom: bool = False, judge: Optional[Scorer] = None,
+                 span: str = 'full', judge: Optional[Scorer] = None,
                  reference: Optional[FakeQuantised] = None) -> None:
         self.float_onnx = str(float_onnx)
         self.runtime = runtime
         self.work_dir = Path(work_dir)
         self.scorer = scorer
         self.judge = judge or scorer
-        self.headroom = headroom
+        # files for TensorRT are scored by stand-ins that mean the same numbers
+        self.span = span = span if runtime in ONNX_BACKENDS else 'equal'
         self.reference = reference
-        # files for TensorRT are scored here too: they are the same numbers
         self.runner = runtime if runtime in ONNX_BACKENDS else 'onnxruntime'
-        self.variants = Variants(self.float_onnx, table, self.runner, num_threads, headroom)
+        self.variants = Variants(self.float_onnx, table, self.runner, num_threads, span)
         self.table = table
         self.report = Report(runtime, settings=dict(
             calibration=table.method, calibration_images=table.num_images,
             threads=num_threads, scored_images=_count(self.scorer),
-            judged_images=_count(self.judge), headroom=headroom))
+            judged_images=_count(self.judge), range=span))
         self._scores: Dict[Tuple[str, bool], Score] = {}
 
     # ------------------------------------------------------------- files
@@ -87,7 +87,7 @@ class Workflow:
         path = self.work_dir / f'{name}.onnx'
         selection = plan.selection(self.variants.flow)
         model = insert_qdq(self.variants.model, self.table, self.runtime, selection,
-                           self.headroom)
+                           self.span)
         write_onnx(path, model)
         plan.save(self.work_dir / f'{name}.plan.json')
         if self.reference is not None and selection.layers:

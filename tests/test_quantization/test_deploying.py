@@ -147,11 +147,10 @@ def test_a_plan_says_for_which_runtime_it_is(trained, exported, tmp_path, capsys
     quantised = quantise_model(copy.deepcopy(fused))
     table = calibrate(quantised, [torch.rand(1, 3, 64, 64)])
     table.save(tmp_path / 'ranges.json')
-    plan = full_plan(find_groups(quantised.flow), 'openvino', headroom=True)
+    plan = full_plan(find_groups(quantised.flow), 'openvino')
     plan.save(tmp_path / 'plan.json')
     plain = onnx.load(exported)
-    settings = dict(plan=str(tmp_path / 'plan.json'), ranges=str(tmp_path / 'ranges.json'))
+    settings = dict(plan=str(tmp_path / 'plan.json'), ranges=str(tmp_path / 'ranges.json'), span='equal')
     quantise_file(exported, fused, cfg, settings, 'onnxruntime')
     assert 'plan was made for openvino' in capsys.readouterr().out
-    # the plan's spelling is kept
-    assert onnx.load(exported) == insert_qdq(plain, table, 'onnxruntime', headroom=True)
+    assert onnx.load(exported) == insert_qdq(plain, table, 'onnxruntime', span='equal')

@@ -81,7 +81,8 @@ class NoiseAnalysis:
         for name, value in self.quantised.model.state_dict().items():
             if not name.endswith('_amax'):
                 digest.update(value.detach().numpy().tobytes())
-        digest.update(json.dumps(asdict(self.quantised.table()), sort_keys=True).encode())
+        ranges = asdict(self.quantised.table())
+        digest.update(json.dumps([ranges, self.quantised.full], sort_keys=True).encode())
         return digest.hexdigest()
 
     def run(self) -> Costs:
