@@ -110,7 +110,11 @@ def find_ranges(args, cfg, model, fused):
 
 def export_float(args, cfg, fused, size) -> str:
     """Write the fused model as ONNX, without NMS."""
+    import onnx
+
     from mmyolonas.export import export_onnx, metadata_from_config
+    from mmyolonas.export.onnx_graph import convolve_upsampling
+    from mmyolonas.utils.files import write_onnx
     path = os.path.join(args.work_dir, 'float.onnx')
     try:
         metadata = metadata_from_config(cfg)
@@ -118,6 +122,9 @@ def export_float(args, cfg, fused, size) -> str:
         print(f'the files will not say how images are pre-processed: {error}')
         metadata = None
     export_onnx(fused, path, (1, 3, *size), nms='none', metadata=metadata, fold_shortcuts=False)
+    model = onnx.load(path)
+    convolve_upsampling(model)
+    write_onnx(path, model)
     return path
 
 

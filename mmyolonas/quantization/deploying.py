@@ -4,6 +4,7 @@ from typing import Any, Dict, Iterator, Optional, Sequence
 import onnx
 from torch import Tensor, nn
 
+from mmyolonas.export.onnx_graph import convolve_upsampling
 from mmyolonas.quantization.choice.plan import Plan
 from mmyolonas.quantization.graph.qdq import QdqWriter, insert_qdq, spelling_of
 from mmyolonas.quantization.ranges.calibration import calibrate
@@ -107,6 +108,7 @@ def quantise_file(path: str, fused: nn.Module, model_cfg: Any, settings: Dict[st
     spelling = spelling_of(runtime, settings['span'])
     plan: Optional[Plan] = Plan.load(settings['plan']) if settings['plan'] else None
     model = onnx.load(path)
+    convolve_upsampling(model)
     table = find_table(fused, model_cfg, settings, input_size(model))
     selection = None if plan is None else plan.selection(
         QdqWriter(model, table, spelling).flow)

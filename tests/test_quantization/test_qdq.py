@@ -7,7 +7,7 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from mmyolonas.export.onnx_graph import OnnxGraph
+from mmyolonas.export.onnx_graph import OnnxGraph, convolve_upsampling
 from mmyolonas.quantization import (
     RangeTable,
     default_layers,
@@ -199,6 +199,28 @@ def test_onnxruntime_computes_in_integers(calibrated, float_onnx, tmp_path):
     assert nodes.count('Conv') == 6
     assert nodes.count('QuantizeLinear') == 3  # the image and two transposed convolutions
     assert 'Relu' not in nodes
+
+
+def test_upsampling_as_convolution(calibrated, float_onnx, tmp_path):
+    """1x1 convolution and DepthToSpace: the same numbers, and integer kernels throughout."""
+    _, table = calibrated
+    model = copy.deepcopy(float_onnx)
+    assert convolve_upsampling(model) == 2
+    assert not [n for n in model.graph.node if n.op_type == 'ConvTranspose']
+    image = images(4)[3]
+    for before, after in ((float_onnx, model), (insert_qdq(float_onnx, table, 'onnxruntime'),
+                                                insert_qdq(model, table, 'onnxruntime'))):
+        for want, got in zip(run(before, image, False), run(after, image, False)):
+            np.testing.assert_allclose(got, want, atol=1e-4)
+    nodes = fused_nodes(insert_qdq(model, table, 'onnxruntime'), tmp_path)
+    assert nodes.count('QLinearConv') == len(table.weights) - 6
+    assert nodes.count('QuantizeLinear') == 1  # the image
+    # one that is something else stays
+    other = copy.deepcopy(float_onnx)
+    for node in other.graph.node:
+        if node.op_type == 'ConvTranspose':
+            node.attribute.append(onnx.helper.make_attribute('output_padding', [1, 1]))
+    assert convolve_upsampling(other) == 0
 
 
 def test_partial_selection(calibrated, float_onnx):

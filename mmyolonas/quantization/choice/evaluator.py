@@ -1,5 +1,6 @@
 """The evaluator of a config, on some of the images of a split, at full precision."""
 import json
+import logging
 import os
 import tempfile
 from contextlib import ExitStack, contextmanager, redirect_stdout
@@ -9,6 +10,7 @@ from unittest.mock import patch
 
 import numpy as np
 from mmengine.evaluator import Evaluator
+from mmengine.logging import MMLogger
 
 from mmyolonas.utils import UserError
 from mmyolonas.utils.files import read_json
@@ -60,8 +62,7 @@ class ConfigEvaluator:
         Returns:
             tuple: Points of 0..100; a ``COCOeval`` or None; the index among its ``maxDets``.
         """
-        with tempfile.TemporaryDirectory() as folder, _recorded() as found, redirect_stdout(
-                StringIO()):
+        with tempfile.TemporaryDirectory() as folder, _recorded() as found, _quiet():
             entries = [self._part(entry, folder) for entry in self.entries]
             evaluator = Evaluator([dict(entry) for entry in entries])
             evaluator.dataset_meta = self.metainfo
@@ -114,6 +115,19 @@ def mean_precision(evaluation: Any, index: int = -1) -> float:
     precision = evaluation.eval['precision'][:, :, :, 0, index]
     known = precision[precision > -1]
     return float(100 * known.mean()) if known.size else float('nan')
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the tables of metrics off the screen: there are dozens of plans."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with redirect_stdout(StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 @contextmanager

@@ -242,6 +242,8 @@ class QdqWriter:
             raise UserError(f'the weight of {layer} is not a constant of the ONNX graph.')
         axis = 1 if node.op_type == 'ConvTranspose' else 0
         ranges = np.asarray(self.table.weights[layer], np.float32)
+        if 4 * len(ranges) == weight.shape[axis]:  # a transposed convolution as a 1x1 one
+            ranges = np.repeat(ranges, 4)
         if ranges.shape != (weight.shape[axis], ):
             raise UserError(
                 f'the ranges are of another model: {layer} has {weight.shape[axis]} output '
@@ -262,6 +264,7 @@ class QdqWriter:
     def _correct_bias(self, layer: str, node: onnx.NodeProto, channels: int) -> None:
         """Add what the table says to the bias of an 8-bit layer."""
         more = np.asarray(self.table.corrections.get(layer, ()), np.float32)
+        more = np.repeat(more, 4) if 4 * len(more) == channels else more
         if not more.size:
             return
         bias = self.graph.constant(node.input[2]) if len(node.input) > 2 else np.zeros(channels)
