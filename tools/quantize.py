@@ -57,6 +57,9 @@ def parse_args():
     parser.add_argument('--calib-split', choices=('train', 'val', 'test'), default='train')
     parser.add_argument('--calib-method', default='max',
                         choices=('max', 'percentile', 'mse', 'entropy'))
+    parser.add_argument('--correction', choices=('none', 'bias', 'equalisation', 'both'),
+                        default='none', help='before 8 bit: take the mean error of rounded '
+                        'weights out of biases; balance channels through ReLU (default: none)')
     parser.add_argument('--score-images', type=arguments.natural,
                         help='test images for AP, 0 for no AP (default: all)')
     parser.add_argument('--analysis-split', choices=('train', 'val', 'test'), default='val',
@@ -96,16 +99,32 @@ def load_float(args, cfg):
     return model, fuse_model(model)
 
 
-def find_ranges(args, cfg, model, fused):
-    """Return the ranges: from a file, or by calibration."""
-    from mmyolonas.quantization import RangeTable, calibrate, quantise_model
+def calibration_images(args, cfg, model, size):
+    """Return the calibration images, all of the exported size."""
+    from mmyolonas.quantization.deploying import network_inputs
     from mmyolonas.quantization.ranges.images import load_samples
-    if args.ranges:
-        return RangeTable.load(args.ranges)
-    images = (sample.inputs for sample in load_samples(
-        cfg, model, args.calib_split, args.calib_images))
+    samples = load_samples(cfg, model, args.calib_split, args.calib_images)
+    return list(network_inputs(samples, size, '--input-size', 'leave --input-size out, or take a '
+                               'config whose test pipeline makes images of that size.'))
+
+
+def find_ranges(args, cfg, model, fused, size):
+    """Return the ranges, from a file or by calibration; equalise the model where asked to."""
+    from mmyolonas.quantization import RangeTable, calibrate, quantise_model
+    from mmyolonas.quantization.ranges.correction import bias_corrections, equalise
+    table = RangeTable.load(args.ranges) if args.ranges else None
+    equalised = args.correction in ('equalisation', 'both') if table is None else table.equalised
+    images = calibration_images(args, cfg, model, size) if table is None or equalised else []
+    if equalised:
+        print(f'{equalise(fused, images)} tensors equalised')
+    if table is not None:
+        return table
     quantised = quantise_model(copy.deepcopy(fused))
-    return calibrate(quantised, images, args.calib_images, args.calib_method)
+    table = calibrate(quantised, images, args.calib_images, args.calib_method)
+    table.equalised = equalised
+    if args.correction in ('bias', 'both'):
+        table.corrections = bias_corrections(quantised, images)
+    return table
 
 
 def export_float(args, cfg, fused, size) -> str:
@@ -128,21 +147,47 @@ def export_float(args, cfg, fused, size) -> str:
     return path
 
 
-def make_scorer(cfg, model, split, num_images):
+def make_scorer(args, cfg, model, split, num_images, size):
     """Return the scorer of a split's images, or None for no images."""
     from mmyolonas.quantization.choice.scoring import Scorer
     from mmyolonas.quantization.ranges.images import keep_samples, load_samples
     if num_images == 0:
         return None
     samples = keep_samples(load_samples(cfg, model, split, num_images), num_images)
+    for sample in samples:
+        if tuple(sample.inputs.shape[2:]) != tuple(size):
+            height, width = sample.inputs.shape[2:]
+            raise UserError(f'the network is exported for {size[1]} x {size[0]} (width x height), '
+                            f'the {split} images are {width} x {height}; leave --input-size out, '
+                            'or give --score-images 0 and no analysis.')
     return Scorer.from_config(cfg, model, samples, split)
 
 
-def make_judge(args, cfg, model):
+def make_judge(args, cfg, model, size):
     """Return the scorer the choice goes by; None for the report's own."""
     if args.method != 'selective' or args.plan or args.analysis_split == 'test':
         return None
-    return make_scorer(cfg, model, args.analysis_split, args.analysis_images)
+    return make_scorer(args, cfg, model, args.analysis_split, args.analysis_images, size)
+
+
+def say_images(args, scorer, judge) -> None:
+    """Say which images decide and which report, and warn where they are the same."""
+    if not args.ranges and args.method != 'qat':
+        print(f'calibration: {args.calib_images} images of the {args.calib_split} set')
+    if scorer is not None:
+        print(f'report: {len(scorer.samples)} images of the test set')
+    if args.method != 'selective' or args.plan:
+        return
+    if judge is None:
+        print('WARNING: the choice is made and reported on the same images: the report is better '
+              'than other images will be.')
+        return
+    print(f'choice: {len(judge.samples)} images of the {args.analysis_split} set')
+    shared = judge.shared_images(scorer)
+    if shared:
+        print(f'WARNING: {shared} of these images are among those of the report too (the config '
+              f'names the same for {args.analysis_split} and test): the report is better than '
+              'other images will be.')
 
 
 def make_reference(args, cfg, model, fused, table, size):
@@ -172,14 +217,16 @@ def prepare(args, cfg):
     if size is None:
         sample = next(iter(load_samples(cfg, model, 'test', 1)))
         size = tuple(sample.inputs.shape[2:])
-    float_onnx = export_float(args, cfg, fused, size)
     start = time.monotonic()
-    table = table or find_ranges(args, cfg, model, fused)
+    table = table or find_ranges(args, cfg, model, fused, size)
     table.save(os.path.join(args.work_dir, 'ranges.json'))
     seconds = time.monotonic() - start
+    float_onnx = export_float(args, cfg, fused, size)
+    scorer = make_scorer(args, cfg, model, 'test', args.score_images, size)
+    judge = make_judge(args, cfg, model, size)
+    say_images(args, scorer, judge)
     workflow = Workflow(float_onnx, table, args.runtime, args.work_dir,
-                        make_scorer(cfg, model, 'test', args.score_images), args.threads,
-                        args.range, make_judge(args, cfg, model),
+                        scorer, args.threads, args.range, judge,
                         make_reference(args, cfg, model, fused, table, size))
     workflow.report.seconds['calibration'] = seconds
     return workflow

@@ -28,6 +28,7 @@ class RangeTable:
         corrections (dict[str, list[float]]): What is added to the bias of a layer where it is 8
             bit, so that its mean output stays; see
             :mod:`mmyolonas.quantization.ranges.correction`.
+        equalised (bool): Whether the channels of the model were balanced before.
     """
     activations: Dict[str, float] = field(default_factory=dict)
     weights: Dict[str, List[float]] = field(default_factory=dict)
@@ -35,6 +36,7 @@ class RangeTable:
     num_images: int = 0
     nonnegative: List[str] = field(default_factory=list)
     corrections: Dict[str, List[float]] = field(default_factory=dict)
+    equalised: bool = False
 
     def save(self, path: Union[str, Path]) -> None:
         """Write the table as JSON, atomically.

@@ -81,6 +81,16 @@ def test_file_and_torch_score_the_same(scorer, variants):
     assert recall[recall > -1].min() == 1
 
 
+def test_shared_images_are_counted(scorer, samples, fused, ann_file, tmp_path):
+    """By file, not by name or number."""
+    for index, sample in enumerate(samples):
+        sample.data_sample.set_metainfo(dict(img_path=str(tmp_path / f'{index}.jpg')))
+    other = Scorer(fused, samples[2:4], ann_file)
+    assert scorer.shared_images(other) == other.shared_images(scorer) == 2
+    assert scorer.shared_images(None) == 0
+    assert scorer.on([0, 1]).shared_images(other) == 0
+
+
 def test_bootstrap(scorer):
     score = scorer.score()
     assert score.resampled(range(6)) == pytest.approx(score.ap)

@@ -70,7 +70,7 @@ def node_owners(variants: Variants) -> Dict[str, str]:
         owner: Optional[str]
         if index in layers:
             owner = group_name(layers[index])
-        elif node.op_type in ('Concat', 'MaxPool', 'Resize', 'Mul', 'DepthToSpace'):  # goes with its reader
+        elif node.op_type in ('Concat', 'MaxPool', 'Resize', 'Mul'):  # goes with its reader
             readers = [owners.get(nodes[place].name)
                        for value in node.output for place in consumers[value]]
             owner = next((name for name in readers if name), None)

@@ -1,4 +1,5 @@
 """Average precision of a model, in PyTorch or from a file, image by image."""
+import os
 from contextlib import contextmanager, redirect_stdout
 from copy import copy
 from dataclasses import dataclass
@@ -144,6 +145,14 @@ class Scorer:
         part.image_ids = [self.image_ids[index] for index in indices]
         part.evaluator = self.evaluator and self.evaluator.on(part.image_ids)
         return part
+
+    def shared_images(self, other: Optional['Scorer']) -> int:
+        """Return how many images another scorer has too, by their files."""
+        def files(scorer: 'Scorer') -> set:
+            return {os.path.realpath(sample.data_sample.img_path) for sample in scorer.samples
+                    if getattr(sample.data_sample, 'img_path', None)}
+
+        return 0 if other is None else len(files(self) & files(other))
 
     def score(self, model: Optional[BaseModel] = None, label: str = 'AP') -> Score:
         """Return the AP of a model in PyTorch; None for the scorer's own."""

@@ -61,7 +61,7 @@ class QuantizedModel:
     def _correct(self, layers: Set[str]) -> None:
         """Correct the biases of these layers, and no others."""
         for name in layers ^ self._corrected:
-            bias = self.model.get_submodule(name).bias
+            bias: Any = self.model.get_submodule(name).bias
             bias.add_(self._corrections[name], alpha=1 if name in layers else -1)
         self._corrected = set(layers)
 
