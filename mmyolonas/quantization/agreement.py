@@ -59,8 +59,8 @@ class Agreement:
         if self.agrees:
             return f'{rows}; it is the same network.'
         return (f'{rows}. THIS FILE IS NOT THE QUANTISED NETWORK in this runtime on this '
-                'processor; do not use it here. Try another --runtime, or another version of '
-                'this one.')
+                'processor; do not use it here. Try --range equal (a processor without VNNI cannot '
+                'add 255 steps), another --runtime, or another version of this one.')
 
 
 class FakeQuantised:
@@ -70,13 +70,16 @@ class FakeQuantised:
         fused (nn.Module): Fused float model; not changed.
         table (RangeTable): Ranges.
         images (Sequence[ndarray]): Network inputs (1, 3, H, W), float32.
+        full (bool): Whether tensors that cannot be negative have 255 steps, as in the unsigned
+            spellings. Defaults to False.
     """
 
-    def __init__(self, fused: nn.Module, table: RangeTable,
-                 images: Sequence[np.ndarray]) -> None:
+    def __init__(self, fused: nn.Module, table: RangeTable, images: Sequence[np.ndarray],
+                 full: bool = False) -> None:
         self.images = list(images)
         self.quantised: QuantizedModel = quantise_model(copy.deepcopy(fused).eval())
         self.quantised.load(table)
+        self.quantised.set_span(full, table.nonnegative)
         with self.quantised.disabled():
             self.plain = self._outputs()
 

@@ -4,9 +4,11 @@ from typing import Any, Dict, Iterator, Optional, Sequence
 import onnx
 from torch import Tensor, nn
 
+from mmyolonas.export.onnx_graph import convolve_upsampling
 from mmyolonas.quantization.choice.plan import Plan
 from mmyolonas.quantization.graph.qdq import QdqWriter, insert_qdq, spelling_of
 from mmyolonas.quantization.ranges.calibration import calibrate
+from mmyolonas.quantization.ranges.correction import bias_corrections
 from mmyolonas.quantization.ranges.images import Sample, load_samples
 from mmyolonas.quantization.ranges.quantizers import quantise_model
 from mmyolonas.quantization.table import RangeTable
@@ -14,7 +16,7 @@ from mmyolonas.utils import UserError
 from mmyolonas.utils.files import write_onnx
 
 SETTINGS: Dict[str, Any] = dict(plan=None, ranges=None, calib_images=64, calib_split='train',
-                                calib_method='max', headroom=False)
+                                calib_method='max', span='full', bias_correction=False)
 
 
 def check_settings(settings: Dict[str, Any]) -> Dict[str, Any]:
@@ -73,14 +75,23 @@ def find_table(fused: nn.Module, model_cfg: Any, settings: Dict[str, Any],
         UserError: The data do not fit.
     """
     if settings['ranges']:
-        return RangeTable.load(settings['ranges'])
+        table = RangeTable.load(settings['ranges'])
+        if table.equalised:
+            raise UserError(f'{settings["ranges"]} are the ranges of an equalised model, which a '
+                            'deploy config does not make; quantise it with tools/quantize.py.')
+        return table
     count = settings['calib_images']
     samples = load_samples(model_cfg, fused, settings['calib_split'], count)
     images = network_inputs(
         samples, size, 'the export', 'set onnx_config.input_shape of the deploy config to that, '
         'or take a config whose test pipeline makes images of the exported size.')
     print(f'calibrating on {count} images of the {settings["calib_split"]} set', flush=True)
-    return calibrate(quantise_model(fused), images, count, settings['calib_method'])
+    kept = list(images)
+    quantised = quantise_model(fused)
+    table = calibrate(quantised, kept, count, settings['calib_method'])
+    if settings['bias_correction']:
+        table.corrections = bias_corrections(quantised, kept)
+    return table
 
 
 def quantise_file(path: str, fused: nn.Module, model_cfg: Any, settings: Dict[str, Any],
@@ -93,7 +104,7 @@ def quantise_file(path: str, fused: nn.Module, model_cfg: Any, settings: Dict[st
             gets fake-quantisers if it has to be calibrated.
         model_cfg (Config): Model config; calibration images come from its data.
         settings (dict): ``plan``, ``ranges``, ``calib_images``, ``calib_split``,
-            ``calib_method``, ``headroom``; see :data:`SETTINGS`.
+            ``calib_method``, ``span``, ``bias_correction``; see :data:`SETTINGS`.
         runtime (str): See :func:`mmyolonas.quantization.insert_qdq`.
         out (str, optional): File to write; None writes ``path`` again.
 
@@ -104,15 +115,15 @@ def quantise_file(path: str, fused: nn.Module, model_cfg: Any, settings: Dict[st
         UserError: A setting, the plan, the ranges or the data do not fit.
     """
     settings = check_settings(settings)
-    spelling = spelling_of(runtime)
+    spelling = spelling_of(runtime, settings['span'])
     plan: Optional[Plan] = Plan.load(settings['plan']) if settings['plan'] else None
     model = onnx.load(path)
+    convolve_upsampling(model)
     table = find_table(fused, model_cfg, settings, input_size(model))
     selection = None if plan is None else plan.selection(
         QdqWriter(model, table, spelling).flow)
     if plan is not None:
         plan.check_runtime(runtime)
-    headroom = settings['headroom'] or bool(plan and plan.headroom)
-    result = insert_qdq(model, table, runtime, selection, headroom)
+    result = insert_qdq(model, table, runtime, selection, settings['span'])
     write_onnx(out or path, result)
     return table

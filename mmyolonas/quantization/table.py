@@ -24,11 +24,19 @@ class RangeTable:
             channel of each layer.
         method (str): How the activations' ranges were found.
         num_images (int): Calibration images.
+        nonnegative (list[str]): Tensors from outside (the image) that were never negative.
+        corrections (dict[str, list[float]]): What is added to the bias of a layer where it is 8
+            bit, so that its mean output stays; see
+            :mod:`mmyolonas.quantization.ranges.correction`.
+        equalised (bool): Whether the channels of the model were balanced before.
     """
     activations: Dict[str, float] = field(default_factory=dict)
     weights: Dict[str, List[float]] = field(default_factory=dict)
     method: str = ''
     num_images: int = 0
+    nonnegative: List[str] = field(default_factory=list)
+    corrections: Dict[str, List[float]] = field(default_factory=dict)
+    equalised: bool = False
 
     def save(self, path: Union[str, Path]) -> None:
         """Write the table as JSON, atomically.

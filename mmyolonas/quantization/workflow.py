@@ -1,92 +1,38 @@
 """From a float model to 8-bit files: what ``tools/quantize.py`` does."""
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
 import numpy as np
 
-from mmyolonas.quantization.agreement import Agreement, FakeQuantised
+from mmyolonas.quantization.agreement import FakeQuantised
+from mmyolonas.quantization.choice.costs import Costs
+from mmyolonas.quantization.choice.evidence import score_plans
 from mmyolonas.quantization.choice.latency import LatencyTable, find_boundaries
-from mmyolonas.quantization.choice.plan import Plan, PlanEntry, full_plan
-from mmyolonas.quantization.choice.problem import Choice, ChoiceProblem
+from mmyolonas.quantization.choice.noise import NoiseAnalysis
+from mmyolonas.quantization.choice.plan import Plan, full_plan
+from mmyolonas.quantization.choice.problem import (
+    Budget,
+    Choice,
+    ChoiceProblem,
+    PlanLatency,
+    terms_of,
+)
+from mmyolonas.quantization.choice.reasons import make_plan
 from mmyolonas.quantization.choice.scoring import Score, Scorer
-from mmyolonas.quantization.choice.sensitivity import Sensitivity, SensitivityAnalysis
-from mmyolonas.quantization.choice.timing import measure_latency
+from mmyolonas.quantization.choice.timing import measure_latency, time_plans
 from mmyolonas.quantization.choice.variants import Variants
 from mmyolonas.quantization.graph.qdq import insert_qdq
+from mmyolonas.quantization.report import Report, Row
 from mmyolonas.quantization.table import RangeTable
 from mmyolonas.runtime.factory import ONNX_BACKENDS, open_session
 from mmyolonas.runtime.timing import measure
-from mmyolonas.utils import UserError, write_json
+from mmyolonas.utils import UserError
 from mmyolonas.utils.files import write_onnx
 
 #: How often a plan that misses its budget is tightened.
 REPAIRS = 6
-
-
-@dataclass
-class Row:
-    """One file, measured.
-
-    Args:
-        name (str): ``'float'``, ``'int8'``, ``'selective'`` ...
-        path (str): The file.
-        ap (float, optional): Points of AP.
-        ap50 (float, optional): Points of AP at .50.
-        interval (list[float], optional): Bootstrap interval (95 %) of the points
-            lost against float.
-        latency_ms (float, optional): Median time of a run.
-        size_mb (float): Megabytes.
-    """
-    name: str
-    path: str
-    ap: Optional[float] = None
-    ap50: Optional[float] = None
-    interval: Optional[List[float]] = None
-    latency_ms: Optional[float] = None
-    size_mb: float = 0.
-
-
-@dataclass
-class Report:
-    """Everything that was measured.
-
-    Args:
-        runtime (str): Runtime of the files.
-        rows (list[Row]): Files.
-        frontier (list[Choice]): Plans, as predicted.
-        seconds (dict[str, float]): Time of each step.
-        settings (dict): Calibration, images, threads.
-        agreement (dict[str, Agreement]): Of each checked file with the
-            fake-quantised network.
-    """
-    runtime: str
-    rows: List[Row] = field(default_factory=list)
-    frontier: List[Choice] = field(default_factory=list)
-    seconds: Dict[str, float] = field(default_factory=dict)
-    settings: Dict[str, Any] = field(default_factory=dict)
-    agreement: Dict[str, Agreement] = field(default_factory=dict)
-
-    def save(self, path: Path) -> None:
-        """Write the report as JSON, atomically."""
-        write_json(path, asdict(self))
-
-    def lines(self) -> List[str]:
-        """Return the report as a table for the terminal."""
-        lines = [f'{"model":<12}{"AP":>7}{"AP50":>7}{"lost, 95 % interval":>24}{"ms":>9}{"MB":>8}']
-        for row in self.rows:
-            spread, whole = '', self.rows[0].ap
-            if row.interval is not None and row.ap is not None and whole is not None:
-                low, high = row.interval
-                spread = f'{whole - row.ap:+.2f} [{low:+.2f}, {high:+.2f}]'
-            lines.append(f'{row.name:<12}{_number(row.ap, 7, 2)}{_number(row.ap50, 7, 1)}'
-                         f'{spread:>24}{_number(row.latency_ms, 9, 1)}{row.size_mb:>8.1f}')
-        return lines
-
-
-def _number(value: Optional[float], width: int, digits: int) -> str:
-    return f'{"-":>{width}}' if value is None else f'{value:>{width}.{digits}f}'
 
 
 def _count(scorer: Optional[Scorer]) -> int:
@@ -109,30 +55,30 @@ class Workflow:
             on the images it is reported on looks better than it is. Defaults to
             ``scorer``.
         num_threads (int): Threads of the runtime. Defaults to 2.
-        headroom (bool): See :func:`mmyolonas.quantization.insert_qdq`.
+        span (str): See :func:`mmyolonas.quantization.insert_qdq`.
         reference (FakeQuantised, optional): What every 8-bit file is compared with, as
             its runtime runs it; None checks nothing.
     """
 
     def __init__(self, float_onnx: str, table: RangeTable, runtime: str, work_dir: str,
                  scorer: Optional[Scorer] = None, num_threads: int = 2,
-                 headroom: bool = False, judge: Optional[Scorer] = None,
+                 span: str = 'full', judge: Optional[Scorer] = None,
                  reference: Optional[FakeQuantised] = None) -> None:
         self.float_onnx = str(float_onnx)
         self.runtime = runtime
         self.work_dir = Path(work_dir)
         self.scorer = scorer
         self.judge = judge or scorer
-        self.headroom = headroom
+        # files for TensorRT are scored by stand-ins that mean the same numbers
+        self.span = span = span if runtime in ONNX_BACKENDS else 'equal'
         self.reference = reference
-        # files for TensorRT are scored here too: they are the same numbers
         self.runner = runtime if runtime in ONNX_BACKENDS else 'onnxruntime'
-        self.variants = Variants(self.float_onnx, table, self.runner, num_threads, headroom)
+        self.variants = Variants(self.float_onnx, table, self.runner, num_threads, span)
         self.table = table
         self.report = Report(runtime, settings=dict(
             calibration=table.method, calibration_images=table.num_images,
             threads=num_threads, scored_images=_count(self.scorer),
-            judged_images=_count(self.judge), headroom=headroom))
+            judged_images=_count(self.judge), range=span))
         self._scores: Dict[Tuple[str, bool], Score] = {}
 
     # ------------------------------------------------------------- files
@@ -141,7 +87,7 @@ class Workflow:
         path = self.work_dir / f'{name}.onnx'
         selection = plan.selection(self.variants.flow)
         model = insert_qdq(self.variants.model, self.table, self.runtime, selection,
-                           self.headroom)
+                           self.span)
         write_onnx(path, model)
         plan.save(self.work_dir / f'{name}.plan.json')
         if self.reference is not None and selection.layers:
@@ -150,30 +96,37 @@ class Workflow:
             print(found.text(str(path)))
         return str(path)
 
-    def score(self, names: List[str], label: str, judged: bool = False) -> Optional[Score]:
+    def score(self, names: List[str], label: str, judged: bool = False,
+              path: Optional[str] = None) -> Optional[Score]:
         """Return the AP of some groups in 8 bit, or None without a scorer.
 
         Args:
             names (list[str]): Groups in 8 bit.
             label (str): Shown with the progress.
             judged (bool): On the images of the analysis. Defaults to False.
+            path (str, optional): The file that was written of them, which is scored where its
+                runtime is here; None for a temporary one.
         """
         scorer = self.judge if judged else self.scorer
         if scorer is None:
             return None
-        key = ('\n'.join(names), scorer is self.judge)
+        written = path if self.runtime in ONNX_BACKENDS else None
+        key = (written or '\n'.join(names), scorer is self.judge)
         if key not in self._scores:
-            self._scores[key] = scorer.score_file(self.variants.open(names), f'AP {label}')
+            run = self.variants.open(names) if written is None else open_session(
+                written, self.runtime, num_threads=self.variants.num_threads)
+            self._scores[key] = scorer.score_file(run, f'AP {label}')
         return self._scores[key]
 
     def add_row(self, name: str, path: str, groups: List[str]) -> Row:
         """Score a file and add it to the report."""
         row = Row(name, path, size_mb=Path(path).stat().st_size / 1e6)
-        score = self.score(groups, name)
+        score = self.score(groups, name, path=path)
         if score is not None:
             row.ap, row.ap50 = score.ap, score.ap50
-            if groups:
-                row.interval = list(score.interval(self.score([], 'float')))
+            if groups and score.images:
+                row.interval = list(score.interval(self.score(
+                    [], 'float', path=self.float_onnx)))
         self.report.rows.append(row)
         return row
 
@@ -194,23 +147,33 @@ class Workflow:
         start = time.monotonic()
         if not self.report.rows:
             self.add_row('float', self.float_onnx, [])
-        plan = full_plan(self.variants.groups, self.runtime, self.headroom)
+        plan = full_plan(self.variants.groups, self.runtime)
         row = self.add_row('int8', self.write(plan, 'int8'), plan.int8_groups())
         self.report.seconds['full'] = time.monotonic() - start
         return row
 
-    def analyse(self, num_images: int = 8, measure_groups: bool = True) -> Sensitivity:
-        """Return what each group costs, from the cache if there."""
-        if self.judge is None:
-            raise UserError('the analysis needs images with annotations.')
+    def analyse(self, num_images: int = 16, plans: int = 20) -> Costs:
+        """Return what each tensor and weight costs, from the cache if there.
+
+        Args:
+            num_images (int): Images of the noise. Defaults to 16.
+            plans (int): Random plans that are scored for the slope from noise to AP.
+        """
+        if self.judge is None or self.reference is None:
+            raise UserError('the analysis needs images with annotations, and the fake-quantised '
+                            'network.')
         images = [sample.inputs.numpy() for sample in self.judge.samples[:num_images]]
         start = time.monotonic()
-        sensitivity = SensitivityAnalysis(
-            self.variants, images, self.judge, self.work_dir / 'sensitivity.cache.json',
-            measure_groups).run()
-        sensitivity.save(self.work_dir / 'sensitivity.json')
-        self.report.seconds['sensitivity'] = time.monotonic() - start
-        return sensitivity
+        analysis = NoiseAnalysis(self.reference.quantised, images,
+                                 self.work_dir / 'noise.cache.json')
+        costs = analysis.run()
+        score_plans(costs, analysis, self.variants.candidates, self._judged, plans,
+                    self.work_dir / 'plans.cache.json',
+                    f'{self.runner} {sorted(self.judge.image_ids)}')
+        print('\n'.join(costs.lines()))
+        costs.save(self.work_dir / 'costs.json')
+        self.report.seconds['costs'] = time.monotonic() - start
+        return costs
 
     def latency(self, path: Optional[str] = None, **kwargs) -> LatencyTable:
         """Return the groups' times: from a file, or measured here and written to one.
@@ -232,65 +195,88 @@ class Workflow:
         self.report.seconds['latency'] = time.monotonic() - start
         return table
 
-    def _judged_ap(self, names: List[str], label: str) -> float:
-        score = self.score(names, label, judged=True)
+    def _judged(self, names: List[str], label: str = '', path: Optional[str] = None) -> Score:
+        score = self.score(names, label or 'of a plan', judged=True, path=path)
         if score is None:
             raise UserError('a selective plan is verified by its AP, which needs annotated images.')
-        return score.ap
+        return score
 
-    def selective(self, sensitivity: Sensitivity, latency: LatencyTable,
-                  budget: float) -> Plan:
-        """Choose, verify on the exported file, and repair if the budget is missed."""
+    def selective(self, costs: Costs, latency: LatencyTable, budget: Budget,
+                  points: int = 5) -> Plan:
+        """Choose, verify on the exported file, and repair if the budget is missed.
+
+        Args:
+            costs (Costs): What 8 bit costs in AP.
+            latency (LatencyTable): What it gains in time.
+            budget (Budget): What may be spent.
+            points (int): Plans of the predicted frontier that are written and scored beside the
+                chosen one. Defaults to 5.
+        """
         start = time.monotonic()
-        losses = sensitivity.losses()
-        problem = ChoiceProblem(latency, find_boundaries(self.variants), losses)
+        layers = {group.name: group.layers for group in self.variants.groups
+                  if not group.is_prediction}
+        boundaries = find_boundaries(self.variants)
+        problem = ChoiceProblem(terms_of(costs, layers, list(boundaries.readers)),
+                                PlanLatency(latency, boundaries))
         self.report.frontier = problem.frontier()
-        limit, choice = budget, problem.fastest(budget)
-        float_ap = self._judged_ap([], 'float')
-        for _ in range(REPAIRS):
-            lost = float_ap - self._judged_ap(choice.groups, 'selective')
-            if lost <= budget or not choice.groups:
-                break
-            # what the sum of the parts promised was not kept: promise less
-            limit = min(0.6 * limit, 0.9 * choice.ap_loss)
-            choice = problem.fastest(limit)
-        lost = float_ap - self._judged_ap(choice.groups, 'selective')
-        plan = make_plan(self.variants, choice, problem, sensitivity, self.runtime,
-                         self.headroom, limit - choice.ap_loss)
-        plan.numbers = dict(budget_ap=budget, predicted_ap_loss=choice.ap_loss,
-                            predicted_ms=choice.latency, verified_ap_loss=lost,
-                            within_budget=bool(lost <= budget))
-        self.add_row('selective', self.write(plan, 'selective'), choice.groups)
+        self.report.evidence = asdict(costs)['plans']
+        choice, limit = self._repaired(problem, budget)
+        plan = make_plan(self.variants.groups, choice, problem, costs, self.runtime,
+                         float('inf') if budget.ap is None else limit - choice.ap_bound)
+        path = self.write(plan, 'selective')
+        plain, score = self._judged([], 'float'), self._judged(choice.groups, 'selective', path)
+        plan.numbers = dict(
+            budget_ap=budget.ap, budget_ms=budget.ms, predicted_ap_loss=choice.ap_loss,
+            predicted_ap_bound=choice.ap_bound, predicted_ms=choice.latency,
+            verified_ap_loss=plain.ap - score.ap, verified_images=score.images,
+            verified_interval=list(score.interval(plain)) if score.images else None,
+            within_budget=self._spent(choice, budget, path) <= _allowed(budget))
+        plan.save(self.work_dir / 'selective.plan.json')
+        self.add_row('selective', path, choice.groups)
+        self._measure_frontier(choice, points)
         self.report.seconds['choice'] = time.monotonic() - start
         return plan
 
+    def _spent(self, choice: Choice, budget: Budget, path: Optional[str] = None) -> float:
+        """Return what a choice takes of its budget when it is measured."""
+        if budget.ap is not None:
+            return self._judged([], 'float').ap - self._judged(choice.groups, path=path).ap
+        if self.runtime not in ONNX_BACKENDS:
+            return choice.latency
+        return time_plans(self.variants, [choice.groups], title='time')[0]
 
-def make_plan(variants: Variants, choice: Choice, problem: ChoiceProblem,
-              sensitivity: Sensitivity, runtime: str, headroom: bool, room: float) -> Plan:
-    """Return a choice as a plan with a reason for each group.
+    def _repaired(self, problem: ChoiceProblem, budget: Budget) -> Tuple[Choice, float]:
+        """Return a choice that keeps its budget when measured, and the limit it was made by."""
+        limit = _allowed(budget)
+        solve = problem.fastest if budget.ap is not None else problem.most_accurate
+        choice = solve(limit)
+        for _ in range(REPAIRS):
+            spent = self._spent(choice, budget)
+            if spent <= _allowed(budget) or (budget.ap is not None and not choice.groups):
+                break
+            # what the prediction promised was not kept: promise less
+            tighter = (min(0.6 * limit, 0.9 * choice.ap_bound) if budget.ap is not None
+                       else limit * 0.98 * _allowed(budget) / spent)
+            try:
+                choice, limit = solve(tighter), tighter
+            except UserError:  # nothing is that fast: the fastest there is
+                return problem.fastest(float('inf')), tighter
+        return choice, limit
 
-    Args:
-        variants (Variants): Files.
-        choice (Choice): What was chosen.
-        problem (ChoiceProblem): What it was chosen from.
-        sensitivity (Sensitivity): Costs of the groups.
-        runtime (str): Runtime of the plan.
-        headroom (bool): See :func:`mmyolonas.quantization.insert_qdq`.
-        room (float): Points of AP that the choice leaves of its budget.
-    """
-    entries, chosen = [], set(choice.groups)
-    for group in variants.groups:
-        name = group.name
-        if group.is_prediction:
-            entries.append(PlanEntry(name, 'float', 'makes a prediction'))
-            continue
-        loss = problem.losses[name]
-        gain = problem.latency.float_ms[name] - problem.latency.int8_ms[name]
-        rate = f'{loss:.3f} AP for {gain:.2f} ms, {sensitivity.groups[name].sqnr:.1f} dB alone'
-        if name in chosen:
-            entries.append(PlanEntry(name, 'int8', f'worth it: {rate}', loss, gain))
-        else:
-            why = ('slower in 8 bit' if gain <= 0 else 'too dear' if loss > room else
-                   'switching costs more than it gains')
-            entries.append(PlanEntry(name, 'float', f'{why}: {rate}', loss, gain))
-    return Plan(entries, runtime, headroom=headroom)
+    def _measure_frontier(self, chosen: Choice, points: int) -> None:
+        """Write and score plans of the frontier that are neither float, full nor the chosen one."""
+        known = [[], self.variants.candidates, chosen.groups]
+        plans = [plan for plan in self.report.frontier if plan.groups not in known]
+        places = np.unique(np.linspace(0, len(plans) - 1, points).round().astype(int))
+        for number, place in enumerate(places if plans else (), 1):
+            names = set(plans[place].groups)
+            plan = full_plan(self.variants.groups, self.runtime)
+            for entry in plan.groups:
+                if entry.name not in names:
+                    entry.precision = 'float'
+            path = self.write(plan, f'frontier_{number}')
+            self.add_row(f'frontier {number}', path, plans[place].groups)
+
+
+def _allowed(budget: Budget) -> float:
+    return budget.ap if budget.ap is not None else float(budget.ms or 0.)

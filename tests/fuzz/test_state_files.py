@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmyolonas.engine.hooks.snapshot_average_hook import read_index
+from mmyolonas.quantization.choice.costs import Costs, Estimate, Noise, PlanLoss
 from mmyolonas.quantization.choice.latency import LatencyTable
 from mmyolonas.quantization.choice.plan import Plan, PlanEntry
-from mmyolonas.quantization.choice.sensitivity import GroupScore, Sensitivity
+from mmyolonas.quantization.report import Report, Row
 from mmyolonas.quantization.table import RangeTable
-from mmyolonas.quantization.workflow import Report, Row
 from mmyolonas.search.accuracy.short_training import Training, TrainingLog
 from mmyolonas.search.latency.operator_table import OperatorTable
 from mmyolonas.search.project import Settings, _check_settings
@@ -27,7 +27,8 @@ from tests.fuzz.mutate import changed_bytes, changed_value, json_text
 PLAN = Plan([PlanEntry('backbone.a', 'int8', 'cheap', 0.1, 0.2), PlanEntry('neck.b', 'float')])
 LATENCY = LatencyTable({'a': 1., 'b': 2.}, {'a': 0.5, 'b': 1.}, 0.1, 0.2, 0.3, 'onnxruntime')
 RANGES = RangeTable({'a': 1., 'b': 2.}, {'a': [1., 2.]}, 'max', 3)
-SENSITIVITY = Sensitivity({'a': GroupScore(20., 0.1, 0.2), 'b': GroupScore(30., 0.2)}, 50., 49., 9.)
+COSTS = Costs({'t': Noise([1., 2.])}, {'a': Noise([1., 2.]), 'b': Noise([2., 2.])},
+              Estimate(0.1, 0., 0.2), [PlanLoss(3, 5., 1., 4.)], 50., 20)
 STAGES = dict(options=dict(a=1), stages=dict(make=dict(done=True, seconds=1.5,
                                                        results=dict(x=1.5, y='z'))))
 SNAPSHOTS = dict(metric='coco/bbox_mAP', snapshots=[
@@ -69,7 +70,8 @@ READERS = {
     'plan': ({**asdict(PLAN), 'format': 'mmyolonas-plan/1'}, Plan.load),
     'latency': (asdict(LATENCY), LatencyTable.load),
     'ranges': ({**asdict(RANGES), 'format': 'mmyolonas-ranges/1'}, _ranges),
-    'sensitivity': (asdict(SENSITIVITY), lambda path: Sensitivity.load(path).losses()),
+    'costs': ({**asdict(COSTS), 'format': 'mmyolonas-costs/1'},
+              lambda path: Costs.load(path).cost(['t'], ['a'])),
     'operators': (dict(format='mmyolonas-operators/1', target='onnxruntime', machine={}, fits={},
                        operators=[], networks=[]), OperatorTable.load),
     'search': (asdict(Settings('config.py', {'a': 1})), lambda path: read_json(

@@ -7,7 +7,7 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from mmyolonas.export.onnx_graph import OnnxGraph
+from mmyolonas.export.onnx_graph import OnnxGraph, convolve_upsampling
 from mmyolonas.quantization import (
     RangeTable,
     default_layers,
@@ -122,7 +122,7 @@ def test_spellings_mean_the_same_numbers(calibrated, float_onnx):
     for name in table.activations:
         if not name.endswith('.input'):
             table.activations[name] *= 0.4  # so that tensors saturate
-    models = [insert_qdq(float_onnx, table, runtime) for runtime in RUNTIMES]
+    models = [insert_qdq(float_onnx, table, runtime, span='equal') for runtime in RUNTIMES]
     image = images(4)[3]
     results = [run(model, image, optimise=False) for model in models]
     plain = run(float_onnx, image)
@@ -130,13 +130,51 @@ def test_spellings_mean_the_same_numbers(calibrated, float_onnx):
         for first, other in zip(results[0], others):
             np.testing.assert_array_equal(first, other)
     assert np.abs(results[0][0] - plain[0]).max() > 1e-3
-    # with headroom, what saturates elsewhere does not
-    free = run(insert_qdq(float_onnx, table, 'onnxruntime', headroom=True), image, False)
-    assert np.abs(free[0] - plain[0]).mean() < np.abs(results[0][0] - plain[0]).mean()
+    with pytest.raises(UserError, match="full, equal, got 'wide'"):
+        insert_qdq(float_onnx, table, 'onnxruntime', span='wide')
 
 
-def test_torch_and_onnxruntime_agree(calibrated, float_onnx):
+@pytest.fixture
+def spanned(calibrated):
+    """Let the fake-quantised model have the steps of a span; back to 127 behind the test."""
     quantised, table = calibrated
+    yield lambda span: quantised.set_span(span == 'full', table.nonnegative)
+    quantised.set_span(False)
+
+
+def test_full_span_is_finer(calibrated, float_onnx, spanned):
+    """255 steps behind a ReLU: less noise, no Clip, and half of the step."""
+    quantised, table = calibrated
+    assert table.nonnegative == ['backbone.stem.conv.rbr_reparam.input']
+    image = images(4)[3]
+    equal, full = (insert_qdq(float_onnx, table, 'onnxruntime', span=span)
+                   for span in ('equal', 'full'))
+    assert any(node.op_type == 'Clip' and '/Saturate' in node.name for node in equal.graph.node)
+    assert not any('/Saturate' in node.name for node in full.graph.node)
+    plain = run(float_onnx, image)
+    noise = [np.square(run(model, image, False)[0] - plain[0]).mean() for model in (equal, full)]
+    assert noise[1] < 0.7 * noise[0]
+    steps = []
+    for model in (equal, full):
+        graph = OnnxGraph(model)
+        steps.append({node.input[0]: (graph.constant(node.input[1]).item(),
+                                      graph.constant(node.input[2]).item())
+                      for node in model.graph.node if node.op_type == 'QuantizeLinear'})
+    ratios = {name: steps[0][name][0] / step for name, (step, _) in steps[1].items()}
+    finer = [name for name, ratio in ratios.items() if ratio > 1.5]
+    assert ratios[finer[0]] == pytest.approx(255 / 127)
+    assert all(steps[1][name][1] == 0 for name in finer) and 'input' in finer
+    classes = {quantised.flow.tensor_class(name) for name in quantised.flow.names.values()}
+    # what holds an upsampled map (no ReLU behind it) keeps 127 steps for all it holds
+    assert not quantised.flow.is_nonnegative(
+        quantised.flow.tensor_class('neck.neck1.upsample'))
+    assert sum(map(quantised.flow.is_nonnegative, classes)) > 20
+
+
+@pytest.mark.parametrize('span', ['full', 'equal'])
+def test_torch_and_onnxruntime_agree(calibrated, float_onnx, spanned, span):
+    quantised, table = calibrated
+    spanned(span)
     image = images(4)[1]
     with torch.no_grad():
         boxes, scores = quantised.model.bbox_head.decode(quantised.model.extract_feat(image))
@@ -144,9 +182,9 @@ def test_torch_and_onnxruntime_agree(calibrated, float_onnx):
             plain, _ = quantised.model.bbox_head.decode(quantised.model.extract_feat(image))
     error = (boxes - plain).abs().mean().item()
     assert error > 1e-3
-    got = run(insert_qdq(float_onnx, table, 'onnxruntime'), image, optimise=False)
+    got = run(insert_qdq(float_onnx, table, 'onnxruntime', span=span), image, optimise=False)
     assert np.abs(got[0] - boxes.numpy()).mean() < 0.3 * error
-    got = run(insert_qdq(float_onnx, table, 'onnxruntime'), image)
+    got = run(insert_qdq(float_onnx, table, 'onnxruntime', span=span), image)
     # integer kernels round ties and sums in another way, so single steps differ
     assert np.abs(got[0] - boxes.numpy()).mean() < error
     assert np.abs(got[0] - boxes.numpy()).max() < 0.5
@@ -161,6 +199,28 @@ def test_onnxruntime_computes_in_integers(calibrated, float_onnx, tmp_path):
     assert nodes.count('Conv') == 6
     assert nodes.count('QuantizeLinear') == 3  # the image and two transposed convolutions
     assert 'Relu' not in nodes
+
+
+def test_upsampling_as_convolution(calibrated, float_onnx, tmp_path):
+    """1x1 convolution and DepthToSpace: the same numbers, and integer kernels throughout."""
+    _, table = calibrated
+    model = copy.deepcopy(float_onnx)
+    assert convolve_upsampling(model) == 2
+    assert not [n for n in model.graph.node if n.op_type == 'ConvTranspose']
+    image = images(4)[3]
+    for before, after in ((float_onnx, model), (insert_qdq(float_onnx, table, 'onnxruntime'),
+                                                insert_qdq(model, table, 'onnxruntime'))):
+        for want, got in zip(run(before, image, False), run(after, image, False)):
+            np.testing.assert_allclose(got, want, atol=1e-4)
+    nodes = fused_nodes(insert_qdq(model, table, 'onnxruntime'), tmp_path)
+    assert nodes.count('QLinearConv') == len(table.weights) - 6
+    assert nodes.count('QuantizeLinear') == 1  # the image
+    # one that is something else stays
+    other = copy.deepcopy(float_onnx)
+    for node in other.graph.node:
+        if node.op_type == 'ConvTranspose':
+            node.attribute.append(onnx.helper.make_attribute('output_padding', [1, 1]))
+    assert convolve_upsampling(other) == 0
 
 
 def test_partial_selection(calibrated, float_onnx):
@@ -256,23 +316,29 @@ def test_openvino_optimised_on_concatenated_branches(tmp_path):
     np.testing.assert_allclose(got, want, atol=1e-5)
 
 
-@pytest.mark.parametrize('part', (1., 0.4))
-def test_openvino_optimised_is_the_graph_as_onnx_defines_it(calibrated, float_onnx, part,
+@pytest.mark.parametrize('part, span', [(1., 'full'), (0.4, 'full'), (0.4, 'equal')])
+def test_openvino_optimised_is_the_graph_as_onnx_defines_it(calibrated, float_onnx, part, span,
                                                             tmp_path):
     table = copy.deepcopy(calibrated[1])
     for name in table.activations:
         if not name.endswith('.input'):
             table.activations[name] *= part  # below 1 tensors saturate
     image = images(4)[3]
-    model = insert_qdq(float_onnx, table, 'openvino')
+    model = insert_qdq(float_onnx, table, 'openvino', span=span)
     want = run(model, image, optimise=False)
     got = run_openvino(model, image, tmp_path / 'model.onnx')
-    np.testing.assert_allclose(got[0], want[0], atol=2e-3)  # pixels
-    np.testing.assert_allclose(got[1], want[1], atol=1e-5)
+    if span == 'equal':
+        np.testing.assert_allclose(got[0], want[0], atol=2e-3)  # pixels
+        np.testing.assert_allclose(got[1], want[1], atol=1e-5)
+    # without a Clip between them, steps of quantisation are joined with what stands before
+    # them, and round ties in another way: less than what 8 bit changes
+    noise = np.abs(want[0] - run(float_onnx, image)[0]).mean()
+    assert np.abs(got[0] - want[0]).mean() < 0.9 * noise
 
 
-def test_openvino_agrees_with_fake_quantised_torch(calibrated, float_onnx, tmp_path):
+def test_openvino_agrees_with_fake_quantised_torch(calibrated, float_onnx, spanned, tmp_path):
     quantised, table = calibrated
+    spanned('full')
     image = images(4)[0]
     got = run_openvino(insert_qdq(float_onnx, table, 'openvino'), image, tmp_path / 'model.onnx')
     with torch.no_grad():
@@ -280,7 +346,7 @@ def test_openvino_agrees_with_fake_quantised_torch(calibrated, float_onnx, tmp_p
         with quantised.disabled():
             plain, _ = quantised.model.bbox_head.decode(quantised.model.extract_feat(image))
     error = (boxes - plain).abs().mean().item()
-    assert np.abs(got[0] - boxes.numpy()).mean() < 0.3 * error
+    assert np.abs(got[0] - boxes.numpy()).mean() < 0.9 * error  # ties round in another way
     np.testing.assert_allclose(got[1], scores.numpy(), atol=2e-3)
 
 

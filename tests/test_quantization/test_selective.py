@@ -10,22 +10,16 @@ from mmdet.structures import DetDataSample
 
 from mmyolonas.quantization import default_layers, find_groups, fuse_model, select
 from mmyolonas.quantization.choice.attribution import kernel_owner, profile
+from mmyolonas.quantization.choice.costs import Costs, Estimate, Noise
 from mmyolonas.quantization.choice.latency import (
     Boundaries,
     LatencyTable,
     find_boundaries,
 )
 from mmyolonas.quantization.choice.plan import Plan, PlanEntry, full_plan, selection_of
-from mmyolonas.quantization.choice.plots import plot_report, plot_sensitivity
-from mmyolonas.quantization.choice.problem import ChoiceProblem
+from mmyolonas.quantization.choice.plots import plot_costs, plot_report
+from mmyolonas.quantization.choice.problem import Budget, ChoiceProblem, PlanLatency, Terms
 from mmyolonas.quantization.choice.scoring import Scorer
-from mmyolonas.quantization.choice.sensitivity import (
-    GroupScore,
-    Sensitivity,
-    SensitivityAnalysis,
-    score_divergence,
-    signal_to_noise,
-)
 from mmyolonas.quantization.choice.variants import Variants
 from mmyolonas.quantization.graph.dataflow import analyse
 from mmyolonas.quantization.graph.trace import trace
@@ -87,46 +81,22 @@ def test_file_and_torch_score_the_same(scorer, variants):
     assert recall[recall > -1].min() == 1
 
 
+def test_shared_images_are_counted(scorer, samples, fused, ann_file, tmp_path):
+    """By file, not by name or number."""
+    for index, sample in enumerate(samples):
+        sample.data_sample.set_metainfo(dict(img_path=str(tmp_path / f'{index}.jpg')))
+    other = Scorer(fused, samples[2:4], ann_file)
+    assert scorer.shared_images(other) == other.shared_images(scorer) == 2
+    assert scorer.shared_images(None) == 0
+    assert scorer.on([0, 1]).shared_images(other) == 0
+
+
 def test_bootstrap(scorer):
     score = scorer.score()
     assert score.resampled(range(6)) == pytest.approx(score.ap)
     low, high = score.interval(draws=30)
     assert low < score.ap < high or low == pytest.approx(high)
     assert score.interval(score, draws=5) == (0, 0)
-
-
-def test_noise_measures():
-    want = [np.ones((2, 3)), np.ones(4)]
-    assert signal_to_noise(want, [want[0] * 1.1, want[1]]) == pytest.approx(20)
-    assert score_divergence(np.array([0.5]), np.array([0.5])) == 0
-    assert score_divergence(np.array([0.5]), np.array([0.25])) == pytest.approx(
-        0.5 * np.log(2) + 0.5 * np.log(0.5 / 0.75))
-
-
-def test_sensitivity_resumes(variants, scorer, tmp_path, monkeypatch):
-    cache = tmp_path / 'cache.json'
-    inputs = images(2)
-    small = [image.numpy() for image in inputs]
-    monkeypatch.setattr(Variants, 'candidates', None, raising=False)
-    variants.candidates = [group.name for group in variants.groups][:4]
-    try:
-        analysis = SensitivityAnalysis(variants, small, scorer, cache)
-        first = analysis.run()
-        opened = []
-        monkeypatch.setattr(variants, 'open', lambda names, open=variants.open: (
-            opened.append(list(names)), open(names))[1])
-        again = SensitivityAnalysis(variants, small, scorer, cache).run()
-        assert again == first and opened == [[]]  # the reference only
-        data = json.loads(cache.read_text())
-        del data['known'][f'{variants.candidates[1]} in']
-        cache.write_text(json.dumps(data))
-        SensitivityAnalysis(variants, small, scorer, cache).run()
-        assert opened[-1] == [variants.candidates[1]]
-        changed = [small[0] * 0.5]
-        assert SensitivityAnalysis(variants, changed, scorer, cache)._known == {}
-    finally:
-        variants.candidates = [g.name for g in variants.groups if not g.is_prediction]
-    assert all(score.sqnr > 10 for score in first.groups.values())
 
 
 def toy_problem(seed=0, count=7):
@@ -139,34 +109,39 @@ def toy_problem(seed=0, count=7):
     readers = {'image': {'g0': 1.}}
     readers.update({f't{i}': {f'g{i + 1}': 1. + i % 3} for i in range(count - 1)})
     readers['t1']['g4'] = 2.
-    losses = dict(zip(names, rng.uniform(0, 0.3, count)))
-    return table, Boundaries(producers, readers), losses
+    costs = rng.uniform(0, 0.3, (count, 2))
+    costs[:, 0] /= 2
+    terms = Terms({name: Estimate(low, low / 2, low + high)
+                   for name, (low, high) in zip(names, costs)},
+                  {name: Estimate(0.01, 0., 0.02 + 0.01 * place)
+                   for place, name in enumerate(readers)})
+    return terms, PlanLatency(table, Boundaries(producers, readers))
 
 
 @pytest.mark.parametrize('seed', range(4))
 def test_choice_is_the_best_of_all(seed):
-    table, boundaries, losses = toy_problem(seed)
-    problem = ChoiceProblem(table, boundaries, losses)
+    terms, latency = toy_problem(seed)
+    problem = ChoiceProblem(terms, latency)
     plans = [problem.choice(chosen) for size in range(8)
-             for chosen in itertools.combinations(losses, size)]
+             for chosen in itertools.combinations(terms.groups, size)]
     for budget in (0., 0.2, 0.5, 5.):
-        best = min(p.latency for p in plans if p.ap_loss <= budget + 1e-9)
+        best = min(p.latency for p in plans if p.ap_bound <= budget + 1e-9)
         found = problem.fastest(budget)
-        assert found.latency == pytest.approx(best, abs=1e-4) and found.ap_loss <= budget + 1e-8
+        assert found.latency == pytest.approx(best, abs=1e-4) and found.ap_bound <= budget + 1e-8
     limit = np.median([p.latency for p in plans])
-    best = min(p.ap_loss for p in plans if p.latency <= limit + 1e-9)
-    assert problem.most_accurate(limit).ap_loss == pytest.approx(best, abs=1e-4)
+    best = min(p.ap_bound for p in plans if p.latency <= limit + 1e-9)
+    assert problem.most_accurate(limit).ap_bound == pytest.approx(best, abs=1e-4)
     frontier = problem.frontier()
-    assert frontier[0].groups == [] or frontier[0].ap_loss == 0
+    assert frontier[0].groups == [] or frontier[0].ap_bound == 0
     for one, two in zip(frontier, frontier[1:]):
-        assert two.latency < one.latency and two.ap_loss > one.ap_loss
+        assert two.latency < one.latency and two.ap_bound > one.ap_bound
 
 
 def test_choice_limits():
     problem = ChoiceProblem(*toy_problem())
     with pytest.raises(UserError, match='cannot be negative'):
         problem.fastest(-1)
-    with pytest.raises(UserError, match='the fastest takes'):
+    with pytest.raises(UserError, match='the fastest is predicted to take'):
         problem.most_accurate(0.1)
 
 
@@ -240,7 +215,7 @@ def test_bad_plans(calibrated, tmp_path):
     with pytest.raises(UserError, match='it should be a plan'):
         Plan.load(tmp_path / 'nothing.json')
     with pytest.raises(UserError, match='is not an analysis'):
-        Sensitivity.load(tmp_path / 'x.json')
+        Costs.load(tmp_path / 'x.json')
     with pytest.raises(UserError, match='latency table'):
         LatencyTable.load(tmp_path / 'nothing.json')
 
@@ -257,38 +232,40 @@ def test_workflow(float_onnx, calibrated, fused, samples, ann_file, tmp_path):
     judge = Scorer(fused, samples[3:], str(tmp_path / 'judge.json'))
     flow = Workflow(str(tmp_path / 'float.onnx'), calibrated[1], 'onnxruntime', str(tmp_path),
                     scorer, num_threads=1, judge=judge)
-    row = flow.full()
+    flow.full()
     names = flow.variants.candidates
-    sensitivity = Sensitivity(
-        {name: GroupScore(30. + i % 7, 0.) for i, name in enumerate(names)},
-        flow.report.rows[0].ap, row.ap, 20.)
+    layers = default_layers(flow.variants.flow)
+    costs = Costs({}, {name: Noise([1. + i % 7, 1.]) for i, name in enumerate(layers)},
+                  Estimate(1e-3, 0., 2e-3))
     table = LatencyTable(dict.fromkeys(names, 2.0), dict.fromkeys(names, 1.0), 1., .1, .1)
-    plan = flow.selective(sensitivity, table, budget=100.)
+    plan = flow.selective(costs, table, Budget(ap=100.), points=1)
     assert plan.int8_groups() == names and plan.numbers['within_budget']
     # verified on the judge's images, reported on the scorer's
     path = str(tmp_path / 'selective.onnx')
     files = [open_session(path, 'onnxruntime', num_threads=1) for path in (flow.float_onnx, path)]
     judged, scored = ([one.score_file(run).ap for run in files] for one in (judge, scorer))
     assert plan.numbers['verified_ap_loss'] == pytest.approx(judged[0] - judged[1])
-    assert [flow.report.rows[0].ap, flow.report.rows[-1].ap] == pytest.approx(scored)
+    assert [flow.report.rows[0].ap, flow.report.rows[2].ap] == pytest.approx(scored)
     assert judged != pytest.approx(scored)
-    plan = flow.selective(sensitivity, table, budget=0.)
+    plan = flow.selective(costs, table, Budget(ap=0.), points=0)
     lost = plan.numbers['verified_ap_loss']
     assert plan.numbers['within_budget'] and lost <= 0
     reasons = {entry.name: entry.reason for entry in plan.groups}
     assert reasons['backbone.stem.conv'] and reasons['bbox_head.levels.0.cls_pred'] == (
         'makes a prediction')
-    sensitivity.save(tmp_path / 'sensitivity.json')
-    assert Sensitivity.load(tmp_path / 'sensitivity.json', names) == sensitivity
+    costs.save(tmp_path / 'costs.json')
+    assert Costs.load(tmp_path / 'costs.json', flow.variants.flow) == costs
+    costs.weights.pop(layers[0])
+    costs.save(tmp_path / 'costs.json')
     with pytest.raises(UserError, match='analysis of another model: backbone.stem.conv'):
-        Sensitivity.load(tmp_path / 'sensitivity.json', names[1:])
+        Costs.load(tmp_path / 'costs.json', flow.variants.flow)
     flow.time_rows(repeats=2)
     flow.report.save(tmp_path / 'report.json')
     report = json.loads((tmp_path / 'report.json').read_text())
     assert [r['name'] for r in report['rows'][:2]] == ['float', 'int8']
     assert len(flow.report.lines()) == len(flow.report.rows) + 1
     plot_report(report, str(tmp_path / 'report.png'))
-    plot_sensitivity(sensitivity, str(tmp_path / 'sensitivity.png'), plan.int8_groups())
+    plot_costs(plan, costs, str(tmp_path / 'costs.png'))
     assert (tmp_path / 'report.png').stat().st_size > 5000
 
 

@@ -29,7 +29,7 @@ def parse_args():
 def read_report(text: str) -> dict:
     """Read a report; rows get the name in front of ``=``."""
     name, _, path = text.rpartition('=')
-    from mmyolonas.quantization.workflow import Report
+    from mmyolonas.quantization.report import Report
 
     def check(report: dict) -> dict:
         report = asdict(build(Report, report, ignore=True))

@@ -152,7 +152,8 @@ def find_boundaries(variants: Variants) -> Boundaries:
     for value, name in flow.names.items():
         value = str(value)  # of an ONNX graph
         node = variants.graph.producers.get(value)
-        if node is None or node.op_type in ('Relu', 'Add', 'ConvTranspose') or name not in by_name:
+        if node is None or name not in by_name or node.op_type in (
+                'Relu', 'Add', 'ConvTranspose', 'DepthToSpace'):
             by_name[name] = sizes.get(value, 0) / 1e6
     producers: Dict[str, Dict[Optional[str], float]] = defaultdict(dict)
     readers: Dict[str, Dict[str, float]] = defaultdict(lambda: defaultdict(float))

@@ -26,12 +26,14 @@ class PlanEntry:
         ap_loss (float, optional): Points of AP that 8 bit costs here.
         gain_ms (float, optional): Milliseconds that 8 bit saves here, without
             the cost of switching.
+        ap_interval (list[float], optional): One-sided bounds (95 % each) of ``ap_loss``.
     """
     name: str
     precision: str
     reason: str = ''
     ap_loss: Optional[float] = None
     gain_ms: Optional[float] = None
+    ap_interval: Optional[List[float]] = None
 
 
 @dataclass
@@ -41,12 +43,10 @@ class Plan:
     Args:
         groups (list[PlanEntry]): Every group of the model, in order of execution.
         runtime (str): Runtime it was made for.
-        headroom (bool): See :func:`mmyolonas.quantization.insert_qdq`.
         numbers (dict): What was predicted and measured, for the reader.
     """
     groups: List[PlanEntry]
     runtime: str = 'onnxruntime'
-    headroom: bool = False
     numbers: Dict[str, Any] = field(default_factory=dict)
 
     def int8_groups(self) -> List[str]:
@@ -113,8 +113,8 @@ def selection_of(flow: Dataflow, names: Iterable[str]) -> Selection:
     return select(flow, layers)
 
 
-def full_plan(groups: Iterable[Group], runtime: str, headroom: bool = False) -> Plan:
+def full_plan(groups: Iterable[Group], runtime: str) -> Plan:
     """Return the plan of full INT8: all but the predictions."""
     entries = [PlanEntry(group.name, 'float', 'makes a prediction') if group.is_prediction
                else PlanEntry(group.name, 'int8') for group in groups]
-    return Plan(entries, runtime, headroom=headroom)
+    return Plan(entries, runtime)

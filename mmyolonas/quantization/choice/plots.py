@@ -1,7 +1,10 @@
 """Charts of an analysis."""
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Tuple
 
-from mmyolonas.quantization.choice.sensitivity import Sensitivity
+import numpy as np
+
+from mmyolonas.quantization.choice.costs import Costs
+from mmyolonas.quantization.choice.plan import Plan
 from mmyolonas.utils.files import write_figure
 
 
@@ -13,36 +16,42 @@ def _pyplot() -> Any:
     return pyplot
 
 
-def plot_sensitivity(sensitivity: Sensitivity, path: str,
-                     chosen: Optional[List[str]] = None) -> None:
-    """Draw the cost of each group.
+def plot_costs(plan: Plan, costs: Costs, path: str) -> None:
+    """Draw the cost of each group with its bounds, and the plans the costs rest on.
 
     Args:
-        sensitivity (Sensitivity): Costs.
+        plan (Plan): Groups with cost and precision.
+        costs (Costs): Where the costs are from.
         path (str): Picture to write.
-        chosen (list[str], optional): Groups that a plan makes 8 bit; the others
-            are drawn in another colour.
     """
     plt = _pyplot()
-    losses = sensitivity.losses()
-    names = list(losses)
-    columns = [('signal to noise alone in 8 bit, dB',
-                [sensitivity.groups[name].sqnr for name in names]),
-               ('points of AP it is held to cost', list(losses.values()))]
-    colours = ['tab:blue' if chosen is None or name in chosen else 'tab:orange'
-               for name in names]
-    figure, axes = plt.subplots(1, 2, sharey=True, layout='constrained',
-                                figsize=(11, 1.5 + 0.17 * len(names)))
-    for axis, (label, values) in zip(axes, columns):
-        axis.barh(names, values, color=colours)
-        axis.set_xlabel(label)
-        axis.tick_params(labelsize=7)
-        axis.grid(axis='x', alpha=0.3)
-    axes[0].invert_yaxis()
-    if chosen is not None:
-        axes[1].barh([names[0]], [0], color='tab:blue', label='8 bit')
-        axes[1].barh([names[0]], [0], color='tab:orange', label='float')
-        axes[1].legend()
+    rows = [entry for entry in plan.groups if entry.ap_loss is not None]
+    figure, (left, right) = plt.subplots(1, 2, layout='constrained',
+                                         figsize=(13, 1.5 + 0.17 * len(rows)))
+    for precision, colour in (('int8', 'tab:blue'), ('float', 'tab:orange')):
+        part = [(place, entry) for place, entry in enumerate(rows)
+                if entry.precision == precision]
+        if not part:
+            continue
+        values = np.array([entry.ap_loss for _, entry in part], float)
+        ends = np.array([entry.ap_interval or [entry.ap_loss or 0.] * 2 for _, entry in part])
+        left.barh([place for place, _ in part], values, color=colour,
+                  label='8 bit' if precision == 'int8' else 'float', ecolor='grey',
+                  xerr=np.maximum([values - ends[:, 0], ends[:, 1] - values], 0))
+    left.set_yticks(range(len(rows)), [entry.name for entry in rows], fontsize=7)
+    left.invert_yaxis()
+    left.set_xlabel('points of AP it costs with all that it reads and makes (bars: 95 % each side)')
+    left.legend()
+    noise = [plan.noise for plan in costs.plans]
+    right.plot(noise, [plan.lost for plan in costs.plans], 'o')
+    ends = np.array([0., max(noise, default=0.)])
+    right.plot(ends, costs.slope.value * ends, color='grey')
+    right.fill_between(ends, costs.slope.low * ends, costs.slope.high * ends, color='grey',
+                       alpha=0.2)
+    right.set_xlabel('noise of a random plan, sum of its parts')
+    right.set_ylabel('points of AP it lost')
+    for axis in (left, right):
+        axis.grid(alpha=0.3)
     _write(figure, path)
     plt.close(figure)
 
@@ -65,11 +74,14 @@ def plot_report(report: Dict[str, Any], path: str) -> None:
             low, high = row['interval']
             lost = base - row['ap']
             errors = [[max(high - lost, 0)], [max(lost - low, 0)]]
-        axis.errorbar(row['latency_ms'], row['ap'], yerr=errors, fmt='o', capsize=4,
-                      label=row['name'])
+        between = row['name'].startswith('frontier')
+        axis.errorbar(row['latency_ms'], row['ap'], yerr=errors, capsize=4,
+                      fmt='.k' if between else 'o', label=None if between else row['name'])
     if report['frontier'] and base is not None:
         points = sorted((plan['latency'], base - plan['ap_loss']) for plan in report['frontier'])
-        axis.plot(*zip(*points), '.--', color='grey', label='frontier, predicted', zorder=0)
+        axis.plot(*zip(*points), '.:', color='lightgrey', label='frontier, predicted', zorder=0)
+        axis.plot(*zip(*_frontier(rows)), '--', color='grey', label='frontier, measured',
+                  zorder=0)
     threads = report['settings'].get('threads')
     axis.set_xlabel(f'ms on {report["runtime"]}, {threads} threads')
     axis.set_ylabel('AP, points (bars: 95 % of the loss, over images)')
@@ -77,6 +89,15 @@ def plot_report(report: Dict[str, Any], path: str) -> None:
     axis.legend()
     _write(figure, path)
     plt.close(figure)
+
+
+def _frontier(rows: List[Dict[str, Any]]) -> List[Tuple[float, float]]:
+    """Return time and AP of the rows that no other row beats in both."""
+    kept: List[Tuple[float, float]] = []
+    for row in sorted(rows, key=lambda row: (row['latency_ms'], -row['ap'])):
+        if not kept or row['ap'] > kept[-1][1]:
+            kept.append((row['latency_ms'], row['ap']))
+    return kept
 
 
 def _write(figure: Any, path: str) -> None:

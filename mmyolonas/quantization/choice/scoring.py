@@ -1,4 +1,5 @@
 """Average precision of a model, in PyTorch or from a file, image by image."""
+import os
 from contextlib import contextmanager, redirect_stdout
 from copy import copy
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from mmyolonas.evaluation.ground_truth import complete_annotations, max_detections
 from mmyolonas.models.utils import select_candidates
+from mmyolonas.quantization.choice.evaluator import ConfigEvaluator, mean_precision
 from mmyolonas.quantization.ranges.images import Sample
 from mmyolonas.utils import UserError, track
 
@@ -30,15 +32,19 @@ class Score:
     Args:
         ap (float): AP over IoU (or OKS) .50 to .95, in points of 0..100.
         ap50 (float): AP at .50, in points.
-        evaluation (COCOeval): Matches of each image.
+        evaluation (COCOeval, optional): Matches of each image; None for other metrics than COCO's.
+        dets (int): Which of its ``maxDets`` counts.
     """
     ap: float
     ap50: float
-    evaluation: COCOeval
+    evaluation: Optional[COCOeval]
+    dets: int = -1
 
     def resampled(self, images: Union[Sequence[int], np.ndarray]) -> float:
         """Return AP of the given images (indices, repetitions allowed)."""
         full = self.evaluation
+        if full is None:
+            raise UserError('the metric of the config keeps no matches of single images.')
         params = full._paramsEval
         count = len(params.imgIds)
         matches = np.array(full.evalImgs, dtype=object).reshape(
@@ -51,7 +57,12 @@ class Score:
         part.evalImgs = matches.reshape(-1).tolist()
         with redirect_stdout(StringIO()):
             part.accumulate()
-        return _mean(part.eval['precision'][:, :, :, 0, -1])
+        return mean_precision(part, self.dets)
+
+    @property
+    def images(self) -> int:
+        """int: Images that were scored."""
+        return 0 if self.evaluation is None else len(self.evaluation._paramsEval.imgIds)
 
     def interval(self, other: Optional['Score'] = None, draws: int = 200,
                  level: float = 0.95) -> Tuple[float, float]:
@@ -64,19 +75,13 @@ class Score:
             level (float): Defaults to 0.95.
         """
         rng = np.random.default_rng(0)
-        count = len(self.evaluation._paramsEval.imgIds)
         values = []
         for _ in range(draws):
-            images = rng.integers(0, count, count)
+            images = rng.integers(0, self.images, self.images)
             value = self.resampled(images)
             values.append(value if other is None else other.resampled(images) - value)
         low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
         return float(low), float(high)
-
-
-def _mean(precision: np.ndarray) -> float:
-    known = precision[precision > -1]
-    return float(100 * known.mean()) if known.size else float('nan')
 
 
 class Scorer:
@@ -89,12 +94,16 @@ class Scorer:
         cat_ids (Sequence[int], optional): Category of each label; None for
             pose, and for detection all categories in order.
         sigmas (Sequence[float], optional): Pose: OKS constants.
+        evaluator (ConfigEvaluator, optional): Computes AP as the config does; None scores by
+            COCO's rules.
     """
 
     def __init__(self, model: BaseModel, samples: List[Sample], ann_file: str,
                  cat_ids: Optional[Sequence[int]] = None,
-                 sigmas: Optional[Sequence[float]] = None) -> None:
+                 sigmas: Optional[Sequence[float]] = None,
+                 evaluator: Optional[ConfigEvaluator] = None) -> None:
         self.model = model
+        self.evaluator = evaluator
         self.samples = samples
         self.is_pose = not hasattr(model, 'bbox_head')
         with redirect_stdout(StringIO()):
@@ -125,15 +134,25 @@ class Scorer:
         ann_file = getattr(dataset, 'ann_file', None)
         if not ann_file:
             raise UserError(f'the {split} data set has no ann_file; AP needs COCO annotations.')
+        ids = [int(sample.data_sample.img_id) for sample in samples]
         return cls(model, samples, ann_file, getattr(dataset, 'cat_ids', None),
-                   dataset.metainfo.get('sigmas'))
+                   dataset.metainfo.get('sigmas'), ConfigEvaluator(cfg, split, dataset, ids))
 
     def on(self, indices: Sequence[int]) -> 'Scorer':
         """Return a scorer of some of the images."""
         part = copy(self)
         part.samples = [self.samples[index] for index in indices]
         part.image_ids = [self.image_ids[index] for index in indices]
+        part.evaluator = self.evaluator and self.evaluator.on(part.image_ids)
         return part
+
+    def shared_images(self, other: Optional['Scorer']) -> int:
+        """Return how many images another scorer has too, by their files."""
+        def files(scorer: 'Scorer') -> set:
+            return {os.path.realpath(sample.data_sample.img_path) for sample in scorer.samples
+                    if getattr(sample.data_sample, 'img_path', None)}
+
+        return 0 if other is None else len(files(self) & files(other))
 
     def score(self, model: Optional[BaseModel] = None, label: str = 'AP') -> Score:
         """Return the AP of a model in PyTorch; None for the scorer's own."""
@@ -164,6 +183,10 @@ class Scorer:
 
     def score_predictions(self, predictions: List[Any]) -> Score:
         """Return the AP of data samples with ``pred_instances``."""
+        if self.evaluator is not None:
+            ap, found, index = self.evaluator.evaluate(predictions)
+            ap50 = float('nan') if found is None else _at_50(found, index)
+            return Score(ap, ap50, found, index)
         results = [row for image_id, prediction in zip(self.image_ids, predictions)
                    for row in self._rows(image_id, prediction.pred_instances)]
         with redirect_stdout(StringIO()):
@@ -177,8 +200,7 @@ class Scorer:
                 1, 10, max_detections(self.coco.dataset.get('annotations', []))]
             evaluation.evaluate()
             evaluation.accumulate()
-        precision = evaluation.eval['precision'][:, :, :, 0, -1]
-        return Score(_mean(precision), _mean(precision[0]), evaluation)
+        return Score(mean_precision(evaluation), _at_50(evaluation), evaluation)
 
     def _rows(self, image_id: int, instances: Any) -> Iterator[dict]:
         scores = np.asarray(instances.scores if not self.is_pose else instances.bbox_scores)
@@ -193,6 +215,12 @@ class Scorer:
         for (x1, y1, x2, y2), label, score in zip(boxes.tolist(), labels, scores):
             yield dict(image_id=image_id, category_id=self.cat_ids[int(label)],
                        bbox=[x1, y1, x2 - x1, y2 - y1], score=float(score))
+
+
+def _at_50(evaluation: COCOeval, index: int = -1) -> float:
+    precision = evaluation.eval['precision'][0, :, :, 0, index]
+    known = precision[precision > -1]
+    return float(100 * known.mean()) if known.size else float('nan')
 
 
 @contextmanager

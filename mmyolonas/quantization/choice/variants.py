@@ -23,18 +23,18 @@ class Variants:
         table (RangeTable): Ranges.
         runtime (str): ``'onnxruntime'`` or ``'openvino'``.
         num_threads (int): Threads of the runtime. Defaults to 2.
-        headroom (bool): See :func:`mmyolonas.quantization.insert_qdq`.
+        span (str): See :func:`mmyolonas.quantization.insert_qdq`.
     """
 
     def __init__(self, float_onnx, table: RangeTable, runtime: str, num_threads: int = 2,
-                 headroom: bool = False) -> None:
+                 span: str = 'full') -> None:
         self.model = float_onnx if isinstance(float_onnx, onnx.ModelProto) else onnx.load(
             str(float_onnx))
         check_float(self.model)
         self.table = table
         self.runtime = runtime
         self.num_threads = num_threads
-        self.headroom = headroom
+        self.span = span
         self.graph = StepGraph(self.model)
         self.flow: Dataflow = analyse(self.graph.steps(self.graph.layer_names(table.weights)))
         self.groups: List[Group] = find_groups(self.flow)
@@ -46,7 +46,7 @@ class Variants:
         if not names:
             return self.model
         return insert_qdq(self.model, self.table, self.runtime,
-                          selection_of(self.flow, names), self.headroom)
+                          selection_of(self.flow, names), self.span)
 
     def open(self, names: Iterable[str]) -> Session:
         """Return the loaded graph with these groups in 8 bit."""

@@ -79,6 +79,8 @@ class Dataflow:
     _depth: Dict[Value, int] = field(default_factory=dict)
     _behind: Dict[Value, FrozenSet[str]] = field(default_factory=dict)
     _read: Set[str] = field(default_factory=set)
+    _signed: Set[str] = field(default_factory=set)
+    _loose: Set[str] = field(default_factory=set)
 
     def is_prediction(self, layer: str) -> bool:
         """Return whether no weighted layer follows a layer: what it makes is a prediction.
@@ -90,6 +92,28 @@ class Dataflow:
             bool: Whether its output is decoded instead of being read by another layer.
         """
         return layer not in self._read
+
+    def is_nonnegative(self, tensor_class: str) -> bool:
+        """Return whether nothing that is read of a class can be negative.
+
+        Args:
+            tensor_class (str): Name of the class.
+
+        Returns:
+            bool: Whether all its tensors are read behind a ReLU.
+        """
+        return all(self.tensor_class(name) != tensor_class for name in self._signed)
+
+    def is_closed(self, tensor_class: str) -> bool:
+        """Return whether only steps that are known read a class.
+
+        Args:
+            tensor_class (str): Name of the class.
+
+        Returns:
+            bool: Whether no step of the kind ``'other'`` does.
+        """
+        return all(self.tensor_class(name) != tensor_class for name in self._loose)
 
     def tensor_class(self, name: str) -> str:
         """Return the class a tensor's name belongs to.
@@ -201,6 +225,12 @@ def analyse(ops: Sequence[Op]) -> Dataflow:
             _add(flow, op)
         elif op.kind != 'other':
             raise ValueError(f'unknown kind of step {op.kind!r}; known: {", ".join(KINDS)}.')
+        if op.kind == 'other':
+            flow._loose.update(flow.names[value] for value in op.inputs if value in flow.names)
+        if op.kind in ('weighted', 'commute', 'add'):
+            for value in (flow.rescaled.get(value, value) for value in op.inputs):
+                if value in flow.names and value not in flow.nonnegative:
+                    flow._signed.add(flow.names[value])
     return flow
 
 

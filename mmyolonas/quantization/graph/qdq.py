@@ -2,14 +2,17 @@
 
 A float ONNX graph and a table of ranges go in; a graph with explicit Q/DQ
 comes out. One analysis decides for every runtime which tensors are 8 bit; only
-the spelling differs, and every spelling means the same numbers:
+the spelling differs:
 
 * TensorRT: signed, zero point 0.
 * ONNX Runtime on x86 and OpenVINO: unsigned, shifted by 128, or not shifted where the tensor
   cannot be negative: its kernels multiply unsigned by signed bytes, and a
   convolution absorbs the ReLU behind it only if the zero point is the smallest
-  value of the type. An unshifted tensor is clipped at 127, where the signed one
-  ends, unless ``headroom`` lets it go on to 255. For ONNX Runtime an image of
+  value of the type. With ``span='full'`` a tensor that cannot be negative has 255
+  steps from zero to the end of its range; with ``'equal'`` 127, as the signed one,
+  where it is clipped, so that all spellings mean the same numbers. Processors without
+  VNNI add two products of bytes in 16 bit, for which 255 steps are too many. For ONNX Runtime
+  an image of
   three channels is padded to four, since its fast kernels take multiples of four.
   OpenVINO reads signed pairs too, but on processors without AMX its
   low-precision transformations then compute a convolution behind a
@@ -35,8 +38,10 @@ from mmyolonas.quantization.graph.steps import StepGraph, check_float
 from mmyolonas.quantization.table import RangeTable
 from mmyolonas.utils import UserError
 
-#: Steps from zero to the end of the range.
+#: Steps from zero to the end of the range; where it is unsigned and full; both spans.
 STEPS = 127
+FULL_STEPS = 255
+SPANS = ('full', 'equal')
 
 
 @dataclass(frozen=True)
@@ -46,10 +51,12 @@ class Spelling:
     Args:
         unsigned (bool): uint8 instead of int8.
         saturate (bool): Unsigned: clip at 127 steps, where int8 ends.
+        full (bool): Unsigned: 255 steps where a tensor cannot be negative.
         channel_multiple (int): Pad the channels a convolution reads to a multiple.
     """
     unsigned: bool = False
     saturate: bool = False
+    full: bool = False
     channel_multiple: int = 1
 
 
@@ -60,17 +67,26 @@ SPELLINGS = dict(
     onnxruntime=Spelling(unsigned=True, saturate=True, channel_multiple=4))
 
 
-def spelling_of(runtime: str, headroom: bool = False) -> Spelling:
+def spelling_of(runtime: str, span: str = 'full') -> Spelling:
     """Return how a runtime wants its 8-bit tensors.
 
+    Args:
+        runtime (str): See :func:`insert_qdq`.
+        span (str): See :func:`insert_qdq`. Defaults to ``'full'``.
+
     Raises:
-        UserError: A runtime without 8 bit.
+        UserError: A runtime without 8 bit, or an unknown span.
     """
+    if span not in SPANS:
+        raise UserError(f'the span of 8-bit tensors must be one of {", ".join(SPANS)}, '
+                        f'got {span!r}.')
     if runtime not in SPELLINGS:
         raise UserError(f'there is no 8-bit form for the runtime {runtime!r}; '
                         f'there is one for {", ".join(sorted(SPELLINGS))}.')
     spelling = SPELLINGS[runtime]
-    return replace(spelling, saturate=False) if headroom else spelling
+    if span == 'full' and spelling.unsigned:
+        return replace(spelling, saturate=False, full=True)
+    return spelling
 
 
 @dataclass
@@ -161,8 +177,10 @@ class QdqWriter:
             return self._pairs[value]
         if tensor_class not in self.table.activations:
             raise UserError(f'there is no range for the tensor {tensor_class}; calibrate again.')
-        scale = self.table.activations[tensor_class] / STEPS
-        shifted = value not in self.flow.nonnegative
+        full = self.spelling.full and (self.flow.is_nonnegative(tensor_class)
+                                       or tensor_class in self.table.nonnegative)
+        scale = self.table.activations[tensor_class] / (FULL_STEPS if full else STEPS)
+        shifted = not full and value not in self.flow.nonnegative
         pair = Pair(value, f'{value}/quantised', scale, self._zero_point(shifted))
         clip = self.spelling.saturate and not shifted
         integer = f'{value}/unclipped' if clip else pair.integer
@@ -224,10 +242,13 @@ class QdqWriter:
             raise UserError(f'the weight of {layer} is not a constant of the ONNX graph.')
         axis = 1 if node.op_type == 'ConvTranspose' else 0
         ranges = np.asarray(self.table.weights[layer], np.float32)
+        if 4 * len(ranges) == weight.shape[axis]:  # a transposed convolution as a 1x1 one
+            ranges = np.repeat(ranges, 4)
         if ranges.shape != (weight.shape[axis], ):
             raise UserError(
                 f'the ranges are of another model: {layer} has {weight.shape[axis]} output '
                 f'channels, the table {ranges.size}. Calibrate this model.')
+        self._correct_bias(layer, node, weight.shape[axis])
         integers, scales = quantise_weight(weight, ranges, axis)
         integers = np.pad(integers, ((0, 0), (0, extra), (0, 0), (0, 0)))
         self._constant(f'{layer}.weight/quantised', integers)
@@ -239,6 +260,22 @@ class QdqWriter:
             'DequantizeLinear', names, [output], name=f'{layer}.weight/DequantizeLinear',
             axis=axis)]
         node.input[1] = output
+
+    def _correct_bias(self, layer: str, node: onnx.NodeProto, channels: int) -> None:
+        """Add what the table says to the bias of an 8-bit layer."""
+        more = np.asarray(self.table.corrections.get(layer, ()), np.float32)
+        more = np.repeat(more, 4) if 4 * len(more) == channels else more
+        if not more.size:
+            return
+        bias = self.graph.constant(node.input[2]) if len(node.input) > 2 else np.zeros(channels)
+        if bias is None or bias.shape != more.shape:
+            raise UserError(f'the corrections of biases are of another model: {layer} has '
+                            f'{channels} channels, the table {more.size}. Calibrate this model.')
+        name = self._constant(f'{layer}.bias/corrected', (bias + more).astype(np.float32))
+        if len(node.input) > 2:
+            node.input[2] = name
+        else:
+            node.input.append(name)
 
     def _zero_point(self, shifted: bool) -> str:
         if not self.spelling.unsigned:
@@ -294,7 +331,7 @@ def insert_qdq(model: onnx.ModelProto,
                table: RangeTable,
                runtime: str = 'tensorrt',
                selection: Optional[Selection] = None,
-               headroom: bool = False) -> onnx.ModelProto:
+               span: str = 'full') -> onnx.ModelProto:
     """Return the 8-bit form of a float graph.
 
     Args:
@@ -305,10 +342,8 @@ def insert_qdq(model: onnx.ModelProto,
             ``'onnxruntime'``. Defaults to ``'tensorrt'``.
         selection (Selection, optional): What is 8 bit; None for every layer
             but the predictions.
-        headroom (bool): ONNX Runtime and OpenVINO: let tensors that cannot be negative use
-            the steps above 127, so that values beyond the calibrated range are
-            kept and not clipped. About 5 % faster, and not the numbers of the
-            other runtimes there. Defaults to False.
+        span (str): ONNX Runtime and OpenVINO: ``'full'`` for 255 steps where a tensor cannot be
+            negative, ``'equal'`` for 127, the numbers of TensorRT. Defaults to ``'full'``.
 
     Returns:
         onnx.ModelProto: The graph with explicit Q/DQ.
@@ -318,7 +353,7 @@ def insert_qdq(model: onnx.ModelProto,
             has no 8-bit form, or table or selection belong to another model.
     """
     check_float(model)
-    spelling = spelling_of(runtime, headroom)
+    spelling = spelling_of(runtime, span)
     result = onnx.ModelProto()
     result.CopyFrom(model)
     writer = QdqWriter(result, table, spelling)

@@ -61,6 +61,8 @@ class StepGraph(OnnxGraph):
         if node.op_type == 'MaxPool' or (
                 node.op_type == 'Resize' and attribute(node, 'mode', b'nearest') == b'nearest'):
             return 'commute', inputs[:1]
+        if node.op_type == 'DepthToSpace':
+            return 'commute', inputs[:1]
         if node.op_type == 'Concat' and attribute(node, 'axis', 1) == 1:
             return 'commute', inputs
         if node.op_type == 'Mul':

@@ -1,7 +1,7 @@
 """Finding the ranges of the activations."""
 import re
 import warnings
-from typing import TYPE_CHECKING, Iterable, List, Optional
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional
 
 import torch
 from torch import Tensor, nn
@@ -55,9 +55,11 @@ def calibrate(quantised: QuantizedModel,
     methods = {name: 'max' if name in pinned else method for name in quantizers}
     for name, quantizer in quantizers.items():
         _start(quantizer, 'max' if methods[name] == 'max' else 'histogram')
+    outside = _Lows({name: quantizers[name] for name in pinned})
     try:
         count = _collect(quantised, batches, num_images)
     finally:
+        outside.close()
         for quantizer in quantizers.values():
             quantizer.enable_quant()
             quantizer.disable_calib()
@@ -65,7 +67,35 @@ def calibrate(quantised: QuantizedModel,
         _load_range(name, quantizers[name], methods[name], percentile)
     quantised.apply(quantised.selection)
     label = f'percentile {percentile:g}' if method == 'percentile' else method
-    return quantised.table(label, count)
+    table = quantised.table(label, count)
+    table.nonnegative = outside.nonnegative()
+    return table
+
+
+class _Lows:
+    """The smallest value that reaches some quantisers.
+
+    Args:
+        quantizers (dict[str, TensorQuantizer]): By name.
+    """
+
+    def __init__(self, quantizers: Dict[str, Any]) -> None:
+        self.values: Dict[str, float] = {}
+        self._hooks = [quantizer.register_forward_pre_hook(
+            lambda _, inputs, name=name: self._see(name, inputs[0]))
+            for name, quantizer in quantizers.items()]
+
+    def _see(self, name: str, tensor: Tensor) -> None:
+        self.values[name] = min(self.values.get(name, 0.), float(tensor.min()))
+
+    def nonnegative(self) -> List[str]:
+        """Return the names of those that saw no negative value."""
+        return sorted(name for name, value in self.values.items() if value >= 0)
+
+    def close(self) -> None:
+        """Stop looking."""
+        for hook in self._hooks:
+            hook.remove()
 
 
 def _start(quantizer: 'TensorQuantizer', calibrator: str) -> None:

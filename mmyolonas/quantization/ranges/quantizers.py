@@ -1,7 +1,7 @@
 """Fake-quantisers of NVIDIA's modelopt in a model, one per tensor class and weight."""
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Collection, Dict, Iterator, List, Optional, Set
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,9 @@ class QuantizedModel:
     activations: Dict[str, 'TensorQuantizer']
     weights: Dict[str, 'TensorQuantizer']
     selection: Selection
+    full: bool = False
+    _corrections: Dict[str, Tensor] = field(default_factory=dict)
+    _corrected: Set[str] = field(default_factory=set)
 
     def apply(self, selection: Selection) -> None:
         """Switch on the quantisers of a selection and off all others.
@@ -51,7 +54,16 @@ class QuantizedModel:
             _switch(quantizer, name in selection.classes)
         for name, quantizer in self.weights.items():
             _switch(quantizer, name in selection.layers)
+        self._correct({name for name in self._corrections if name in selection.layers})
         self.selection = selection
+
+    @torch.no_grad()
+    def _correct(self, layers: Set[str]) -> None:
+        """Correct the biases of these layers, and no others."""
+        for name in layers ^ self._corrected:
+            bias: Any = self.model.get_submodule(name).bias
+            bias.add_(self._corrections[name], alpha=1 if name in layers else -1)
+        self._corrected = set(layers)
 
     @contextmanager
     def disabled(self) -> Iterator[None]:
@@ -66,6 +78,17 @@ class QuantizedModel:
             yield
         finally:
             self.apply(selection)
+
+    def set_span(self, full: bool, nonnegative: Collection[str] = ()) -> None:
+        """Say how many steps a tensor that cannot be negative has; 127 at first.
+
+        Args:
+            full (bool): 255, as unsigned spellings have them; else 127.
+            nonnegative (Collection[str]): Tensors from outside that are never negative.
+        """
+        self.full = full
+        for name, quantizer in self.activations.items():
+            quantizer.unsigned = full and (self.flow.is_nonnegative(name) or name in nonnegative)
 
     def table(self, method: str = '', num_images: int = 0) -> RangeTable:
         """Return the ranges that the quantisers hold now.
@@ -98,6 +121,10 @@ class QuantizedModel:
                 quantizer.amax = torch.tensor(table.activations[name])
         for name, quantizer in self.weights.items():
             quantizer.amax = torch.tensor(table.weights[name]).reshape(quantizer.amax.shape)
+        self._correct(set())
+        self._corrections = {name: torch.tensor(values) for name, values in
+                             table.corrections.items() if name in self.weights}
+        self.apply(self.selection)
 
 
 def _switch(quantizer: 'TensorQuantizer', on: bool) -> None:

@@ -98,10 +98,11 @@ def int8(context: Context) -> Results:
     """Make 8-bit files: all layers, and a choice of them; AP, latency, size, charts, a picture."""
     folder = context.work_dir / 'int8'
     context.run('quantize.py',
-                [context.config, context.checkpoint(), '--method', 'selective', '--cheap',
-                 '--work-dir', folder, '--calib-images', 16, '--analysis-images', 16,
+                [context.config, context.checkpoint(), '--method', 'selective', '--frontier', 3,
+                 '--work-dir', folder, '--calib-images', 16, '--analysis-images', 48,
+                 '--noise-images', 8,
                  '--cfg-options', *context.cfg_options],
-                'int8', show=r'(?:calibration|sensitivity|profile|switching).*')
+                'int8', show=r'(?:calibration|noise|AP of random plans|plans).*')
     results: Results = {}
     for row in json.loads((folder / 'report.json').read_text())['rows']:
         results[row['name']] = (f'AP {row["ap"]:.1f}, {row["latency_ms"]:.1f} ms, '
@@ -112,7 +113,7 @@ def int8(context: Context) -> Results:
                  '--onnx', folder / 'selective.onnx', '--work-dir', complete],
                 'int8_export', show=r'.* found, those above.*')
     return {**results, 'with suppression': complete / 'end2end.onnx',
-            'sensitivity': folder / 'sensitivity.png', 'report': folder / 'report.png'}
+            'costs': folder / 'costs.png', 'report': folder / 'report.png'}
 
 
 def curves(context: Context) -> Results:
