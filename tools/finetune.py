@@ -13,6 +13,7 @@ interrupted, the same command goes on. Nothing is downloaded.
 """
 import argparse
 from pathlib import Path
+from typing import Optional
 
 from mmyolonas.datasets.formats.layouts import FORMATS
 from mmyolonas.utils import arguments
@@ -42,8 +43,13 @@ def parse_args():
                         'key points of objects (default: detect)')
     parser.add_argument('--model', help='size s, m or l (default: s), for poses n, s, m or l '
                         '(default: n), or a config file that defines model = dict(...) alone')
-    parser.add_argument('--pretrained', metavar='CHECKPOINT', help='weights to start from '
+    parser.add_argument('--pretrained', metavar='CHECKPOINT', help='weights to start from: a file, '
+                        "or sg:NAME for the original's published weights, as sg:yolo_nas_s_coco "
                         '(default: none)')
+    parser.add_argument('--mirror', metavar='URL', help='folder on a server that sg:NAME is '
+                        'fetched from')
+    parser.add_argument('--accept-licence', action='store_true', help='you have read and accept '
+                        'the licence of the weights of sg:NAME: no commercial use, no passing on')
     parser.add_argument('--epochs', type=arguments.positive_int, help='default: 30')
     parser.add_argument('--imgsz', type=arguments.side, metavar='PIXELS',
                         help='longer side of the images in '
@@ -123,6 +129,22 @@ def check_task(args: argparse.Namespace) -> None:
         raise UserError('--sigmas are of key points: add --task pose.')
 
 
+def pretrained_file(args: argparse.Namespace) -> Optional[str]:
+    """Return the file of --pretrained, fetched if it is published weights.
+
+    Raises:
+        UserError: It cannot be had; see ``fetch_published``.
+    """
+    if not args.pretrained:
+        return None
+    if not args.pretrained.startswith('sg:'):
+        # the config has to work from any folder
+        return str(Path(args.pretrained).absolute())
+    from mmyolonas.model_converters.published import fetch_published
+    return str(fetch_published(args.pretrained, args.mirror, args.accept_licence,
+                               Path('work_dirs') / 'published_weights').absolute())
+
+
 def main() -> None:
     """Run the tool."""
     args = parse_args()
@@ -132,8 +154,7 @@ def main() -> None:
     if args.freeze and not args.pretrained:
         raise UserError('--freeze needs --pretrained: without weights there is nothing to keep.')
     name = (args.data if args.data.is_dir() else args.data.parent).absolute().name
-    # the config has to work from any folder
-    pretrained = args.pretrained and str(Path(args.pretrained).absolute())
+    pretrained = pretrained_file(args)
     options = FinetuneOptions(args.model, pretrained, args.epochs, args.imgsz, args.batch,
                               args.flip, args.lr, args.seed, args.mix, args.balance,
                               args.multi_scale, args.freeze, args.head_lr, args.patience,

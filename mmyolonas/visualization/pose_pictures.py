@@ -72,7 +72,7 @@ def _draw_counts(report: 'DataReport', poses: 'PoseData', path: Path) -> Path:
     counts.set_yticks(range(len(names)), [name[:24] for name in names], fontsize=8)
     counts.invert_yaxis()
     counts.set(title='labels of the training objects', xlabel='objects')
-    counts.legend(fontsize=8)
+    counts.legend(fontsize=8, loc='upper center', bbox_to_anchor=(0.5, -0.12), ncols=3)
     boxes = report.splits['train'].table.boxes[:_SHAPES]
     places = (table.points[:_SHAPES] - boxes[:, None, :2]) / np.maximum(
         boxes[:, None, 2:] - boxes[:, None, :2], 1e-9)

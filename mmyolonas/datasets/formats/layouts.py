@@ -68,7 +68,8 @@ def read_layout(data: Path, format: str = 'auto', poses: bool = False) -> DataLa
         root = root.parent
     notes: List[str] = []
     readers: Dict[str, Tuple[Callable, Callable]] = {
-        'coco': (lambda: _find_coco(data, notes, poses), lambda found: _read_coco(root, found, notes)),
+        'coco': (lambda: _find_coco(data, notes, poses),
+                 lambda found: _read_coco(root, found, notes)),
         'yolo': (lambda: _find_yolo(data) or find_darknet(data), lambda found: (
             read_yolo(found, notes, poses) if found.suffix in _YAML
             else read_darknet(found, data, notes, poses))),

@@ -1,8 +1,8 @@
 """Looking at the data of a fine-tuning, choosing settings, writing the config."""
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, List
 
-from mmyolonas.utils.files import write_json, write_text
+from mmyolonas.utils.files import read_json, write_json, write_text
 from mmyolonas.utils.stages import Results
 from mmyolonas.workflows.finetune.finetune_settings import choose_settings
 from mmyolonas.workflows.finetune.task import Finetuning
@@ -30,13 +30,20 @@ def look_at_data(task: Finetuning) -> Results:
     settings = choose_settings(report, task.options, start=start,
                                processes=task.crew.size,
                                **machine(base_model(task.options.model)))
-    for reason in settings.reasons:
-        print(f'  {reason}')
+    keep_reasons(folder, settings.reasons)
     write_config(task.config, report.classes, splits, settings)
     return dict(images=' + '.join(f'{len(part.scanned)} {name}'
                                   for name, part in report.splits.items()),
                 classes=len(report.classes), warnings=len(report.warnings),
                 pictures=', '.join(path.name for path in pictures), config=task.config)
+
+
+def keep_reasons(folder: Path, reasons: List[str]) -> None:
+    """Print why the settings are as they are, and add it to the report on the data."""
+    for reason in reasons:
+        print(f'  {reason}')
+    path = folder / 'report.json'
+    write_json(path, dict(read_json(path, 'a report on the data'), reasons=reasons))
 
 
 def bad_images(task: Finetuning, report: Any) -> None:

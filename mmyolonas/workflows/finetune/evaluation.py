@@ -39,9 +39,7 @@ def evaluate(task: Finetuning) -> Results:
     folder = task.work_dir / 'evaluation'
     pictures = draw_evaluation(report, split, table, found, classes, folder)
     write_json(folder / 'report.json', {name: item.to_dict() for name, item in reports.items()})
-    text = report_text(task, checkpoint, reports, pictures)
-    write_text(task.report, text)
-    print(text, flush=True)
+    write_reports(task, checkpoint, reports, pictures)
     return {'AP': report.ap, 'AP50': report.ap50, 'threshold': report.threshold,
             'precision': report.precision, 'recall': report.recall, 'report': task.report}
 
@@ -75,8 +73,20 @@ def detections_of(predictor, split) -> List[Dict[str, Any]]:
     return found
 
 
+def write_reports(task: Finetuning, checkpoint: Path, reports: dict,
+                  pictures: List[Path]) -> None:
+    """Print the report, and write it as Markdown and as a page."""
+    from mmyolonas.workflows.finetune.page import write_page
+    *_, report = reports.values()
+    commands = next_commands(task, report.threshold)
+    page = write_page(task, checkpoint, reports, pictures, commands)
+    text = report_text(task, checkpoint, reports, [page, *pictures], commands)
+    write_text(task.report, text)
+    print(text, flush=True)
+
+
 def report_text(task: Finetuning, checkpoint: Path, reports: dict,
-                 pictures: List[Path]) -> str:
+                pictures: List[Path], commands: List[str]) -> str:
     """Return the report in Markdown."""
     *_, report = reports.values()
     lines = [f'# {task.data}', '', report.to_text(), '']
@@ -92,7 +102,7 @@ def report_text(task: Finetuning, checkpoint: Path, reports: dict,
               f'{task.work_dir / "data" / "report.txt"}',
               f'- config: {task.config}', f'- checkpoint: {checkpoint}',
               *(f'- {path.stem}: {path}' for path in pictures), '', 'Next:', '', '```shell',
-              *next_commands(task, report.threshold), '```', '']
+              *commands, '```', '']
     return '\n'.join(lines)
 
 

@@ -75,7 +75,7 @@ def _put_aside(folder: Path) -> None:
 STAGES = [
     Stage('data', 'Data', look_at_data, lambda task: [task.config]),
     Stage('train', 'Training', train, lambda task: [task.train_dir / 'last_checkpoint']),
-    Stage('evaluate', 'Evaluation', evaluate, lambda task: [task.report]),
+    Stage('evaluate', 'Evaluation', evaluate, lambda task: [task.report, task.page]),
 ]
 #: The same for a pose model.
 POSE_STAGES = [

@@ -110,8 +110,8 @@ def choose_pose_settings(report: DataReport, poses: PoseReport, options: Finetun
     wide = _WIDE[0] if count < _WIDE_UP_TO else _WIDE[1]
     train_sigmas = sigmas if experience > 0 else [max(sigma, wide) for sigma in sigmas]
     if train_sigmas != sigmas:
-        reasons.append(f'training from little begins with OKS constants of at least {wide}, so that '
-                       'points far off still have a slope to follow; scores keep their own')
+        reasons.append(f'training from little begins with OKS constants of at least {wide}, so '
+                       'that points far off still have a slope to follow; scores keep their own')
     lr = _LR * math.sqrt(batch / _BATCH) * _TUNED**experience
     flip, rotation = _turning(poses, options, reasons)
     return PoseSettings(

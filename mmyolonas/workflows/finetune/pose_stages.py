@@ -6,8 +6,8 @@ import numpy as np
 
 from mmyolonas.utils.files import write_json, write_text
 from mmyolonas.utils.stages import Results
-from mmyolonas.workflows.finetune.data_stage import bad_images, machine
-from mmyolonas.workflows.finetune.evaluation import report_text, split_of
+from mmyolonas.workflows.finetune.data_stage import bad_images, keep_reasons, machine
+from mmyolonas.workflows.finetune.evaluation import split_of, write_reports
 from mmyolonas.workflows.finetune.task import Finetuning
 
 _PREDICTION_SCORE = 0.01
@@ -39,8 +39,7 @@ def look_at_poses(task: Finetuning) -> Results:
     settings = choose_pose_settings(
         report, poses, task.options, start=start, processes=task.crew.size,
         **machine(base_pose_model(task.options.model)))
-    for reason in settings.reasons:
-        print(f'  {reason}')
+    keep_reasons(folder, settings.reasons)
     name = _object_name(report)
     splits = {part: _written(report, part, name, keypoints, folder) for part in report.splits}
     write_pose_config(task.config, name, keypoints, splits, settings)
@@ -97,9 +96,7 @@ def evaluate_pose_model(task: Finetuning) -> Results:
     folder = task.work_dir / 'evaluation'
     pictures = draw_pose_evaluation(report, split, found, keypoints, folder)
     write_json(folder / 'report.json', {name: item.to_dict() for name, item in reports.items()})
-    text = report_text(task, checkpoint, reports, pictures)
-    write_text(task.report, text)
-    print(text, flush=True)
+    write_reports(task, checkpoint, reports, pictures)
     return {'AP': report.ap, 'AP50': report.ap50, 'PCK@0.1': report.pck10,
             'threshold': report.threshold, 'precision': report.precision,
             'recall': report.recall, 'report': task.report}

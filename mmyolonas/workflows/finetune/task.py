@@ -54,6 +54,11 @@ class Finetuning:
         """Path: The results as text."""
         return self.work_dir / 'report.md'
 
+    @property
+    def page(self) -> Path:
+        """Path: The same as one HTML file, with curves and pictures."""
+        return self.work_dir / 'report.html'
+
     def checkpoint(self) -> Path:
         """Return the checkpoint that was best on the validation images.
 
