@@ -6,7 +6,7 @@ from typing import List, Optional, Sequence, Tuple
 from markupsafe import Markup, escape
 
 _WIDTH, _HEIGHT = 400, 240
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 14, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 54, 12, 14, 40
 _COLOURS = ('#1769aa', '#c2410c', '#2e7d32', '#7b1fa2', '#5d4037', '#00838f')
 _MOST = 200  # points of a line
 
@@ -98,7 +98,7 @@ def _limits(values: Sequence[float]) -> Tuple[float, float]:
 
 def _ticks(low: float, high: float) -> List[float]:
     """Return about five round numbers within limits."""
-    raw = (high - low) / 4
+    raw = (high - low) / 5
     power = 10.0**math.floor(math.log10(raw))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw)
     first = math.ceil(low / step - 1e-9)
