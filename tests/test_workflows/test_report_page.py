@@ -39,7 +39,7 @@ def make_page(folder: Path, classes=HOSTILE) -> Path:
         classes=list(classes), notes=['a <i>note</i>'], warnings=['few <images>'],
         reasons=['image size 320'],
         splits=dict(train=dict(images=4, boxes=24, empty=0,
-                               boxes_of_class={name: 8 for name in classes})))))
+                               boxes_of_class=dict.fromkeys(classes, 8))))))
     cv2.imwrite(str(folder / 'data' / 'samples.png'), np.full((30, 40, 3), 90, np.uint8))
     log = folder / 'train' / 'now' / 'vis_data'
     log.mkdir(parents=True)

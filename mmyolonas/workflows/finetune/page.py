@@ -75,8 +75,8 @@ def _numbers(report: Any, pose: bool) -> List[Tuple[str, str]]:
 def _sentences(reports: Dict[str, Any]) -> List[str]:
     if len(reports) > 1:
         first = reports['val']
-        return [f'On the validation images: AP {first.ap:.3f}, AP50 {first.ap50:.3f}; the threshold '
-                'and the checkpoint were chosen there.']
+        return [f'On the validation images: AP {first.ap:.3f}, AP50 {first.ap50:.3f}; the '
+                'threshold and the checkpoint were chosen there.']
     return ['There is no test split: checkpoint, threshold and scores are of the validation '
             'images, so the scores are a little too good.']
 
