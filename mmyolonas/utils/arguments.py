@@ -45,6 +45,11 @@ def positive(text: str) -> float:
     return _number(text, float, 5e-324, 1e30, 'a finite number above 0')
 
 
+def positive_list(text: str) -> tuple:
+    """Finite numbers above 0 with commas between them."""
+    return tuple(positive(part.strip()) for part in text.split(','))
+
+
 def not_negative(text: str) -> float:
     """A finite number that is 0 or more."""
     return _number(text, float, 0., 1e30, 'a finite number of at least 0')

@@ -50,7 +50,7 @@ def saved_bytes_per_pixel(model: nn.Module, size: int = 96) -> float:
     tells.
 
     Args:
-        model (nn.Module): A single-stage detector; its mode is kept.
+        model (nn.Module): A single-stage detector or pose model; its mode is kept.
         size (int): Side of the image in pixels. Defaults to 96.
     """
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
@@ -69,7 +69,8 @@ def saved_bytes_per_pixel(model: nn.Module, size: int = 96) -> float:
     buffers = {name: value.clone() for name, value in model.named_buffers()}
     model.train()
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        output = model.bbox_head(model.extract_feat(torch.zeros(1, 3, size, size, device=device)))
+        head = model.bbox_head if hasattr(model, 'bbox_head') else model.head
+        output = head(model.extract_feat(torch.zeros(1, 3, size, size, device=device)))
     del output
     model.train(training)
     for name, value in model.named_buffers():

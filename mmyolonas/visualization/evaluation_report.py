@@ -1,6 +1,6 @@
 """Pictures of a detector's strengths and mistakes."""
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Sequence
+from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Union
 
 import numpy as np
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mmyolonas.datasets.inspection.box_table import BoxTable
     from mmyolonas.evaluation.detection_report import DetectionReport
     from mmyolonas.evaluation.mistakes import Mistake
+    from mmyolonas.evaluation.pose_report import PoseReport
 
 _GRID = 12
 _MAX_NAMED = 40  # classes whose names and numbers still fit
@@ -83,7 +84,8 @@ def draw_confusion(confusion: np.ndarray, classes: Sequence[str], path: Path) ->
     return _save(figure, path)
 
 
-def draw_threshold(report: 'DetectionReport', path: Path) -> Path:
+def draw_threshold(report: Union['DetectionReport', 'PoseReport'], path: Path,
+                   overlap: str = 'all classes together, IoU 0.5') -> Path:
     """Draw precision, recall and F1 over the score threshold, and precision over recall."""
     from matplotlib.figure import Figure
     figure = Figure(figsize=(11, 4.2), layout='constrained')
@@ -94,7 +96,7 @@ def draw_threshold(report: 'DetectionReport', path: Path) -> Path:
         left.plot(curve.thresholds, values, label=name)
     left.axvline(report.threshold, color='grey', linestyle='--',
                  label=f'{report.threshold:.2f}: F1 {report.f1:.2f}')
-    left.set(xlabel='score threshold', title='all classes together, IoU 0.5', xlim=(0, 1))
+    left.set(xlabel='score threshold', title=overlap, xlim=(0, 1))
     right.plot(curve.recall, curve.precision)
     right.plot(report.recall, report.precision, 'o', color='grey',
                label=f'at {report.threshold:.2f}: precision {report.precision:.2f}, recall '

@@ -5,7 +5,8 @@ state dict; unfused, partially or fully fused; any number of classes; detection
 S, M, L, pose N, S, M, L, or another architecture of the family. With --reverse
 SRC is one of our checkpoints and DST can be loaded strictly by the original.
 
-Nothing is written if a tensor is left over or missing.
+Nothing is written if a tensor is left over or missing. Without DST nothing is written at
+all: it says which model SRC holds, and whether it is one of the published files.
 """
 from typing import Optional
 
@@ -17,6 +18,7 @@ from mmyolonas.model_converters import (
     pose_start_weights,
     to_supergradients,
 )
+from mmyolonas.model_converters.published import LICENCE, PUBLISHED, name_of
 from mmyolonas.utils.building import build_model
 from mmyolonas.utils.checkpoints import read_checkpoint
 from mmyolonas.utils.cli import add_cfg_options, new_parser, run_main
@@ -26,6 +28,7 @@ from mmyolonas.utils.files import write_checkpoint
 from mmyolonas.utils.outputs import check_distinct, check_file
 
 EXAMPLES = '''examples:
+  python tools/model_converters/sg2mm.py unknown.pth
   python tools/model_converters/sg2mm.py yolo_nas_s_coco.pth yolonas_s.pth
   python tools/model_converters/sg2mm.py ckpt_best.pth mine.pth --config my_config.py --trust
   python tools/model_converters/sg2mm.py mine.pth for_supergradients.pth --reverse
@@ -36,7 +39,8 @@ def parse_args():
     """Return the command line's options."""
     parser = new_parser(__doc__, EXAMPLES)
     parser.add_argument('src', metavar='SRC', help='checkpoint to convert')
-    parser.add_argument('dst', metavar='DST', help='file to write')
+    parser.add_argument('dst', metavar='DST', nargs='?', help='file to write (default: none, SRC '
+                        'is only named)')
     parser.add_argument(
         '--config', help='config of the model; the converted weights are then loaded strictly '
         'into it as a check (by default the architecture is read off the shapes)')
@@ -100,10 +104,17 @@ def refuse_incomplete(report: ConversionReport) -> None:
 def main() -> None:
     """Run the tool."""
     args = parse_args()
-    check_file(args.dst, 'DST')
-    check_distinct({'DST': args.dst}, {'SRC': args.src})
+    if args.dst is not None:
+        check_file(args.dst, 'DST')
+        check_distinct({'DST': args.dst}, {'SRC': args.src})
     converted, report = convert(args)
     print(report.text())
+    name = name_of(args.src)
+    if name is not None:
+        print(f'  by its SHA-256 it is {name}.pth as published ({PUBLISHED[name].model}); '
+              f'{LICENCE} holds')
+    if args.dst is None:
+        return
     if not args.init_pose:
         refuse_incomplete(report)
     write_checkpoint(args.dst, converted)

@@ -42,7 +42,8 @@ def has_labels_without_names(data: Path) -> bool:
     return False
 
 
-def read_darknet(names: Path, data: Path, notes: List[str]) -> Dict[str, CocoSplit]:
+def read_darknet(names: Path, data: Path, notes: List[str],
+                 poses: bool = False) -> Dict[str, CocoSplit]:
     """Read images with text files beside them or in ``labels``.
 
     The parts are the lists that ``obj.data`` or ``train.txt`` and ``valid.txt`` hold,
@@ -52,6 +53,7 @@ def read_darknet(names: Path, data: Path, notes: List[str]) -> Dict[str, CocoSpl
         names (Path): File with a class name a line.
         data (Path): Folder of the data set.
         notes (list[str]): Gets sentences on what was decided.
+        poses (bool): Whether key points are kept. Defaults to False.
 
     Raises:
         DataError, UserError: A list or a line of a file is wrong.
@@ -72,4 +74,4 @@ def read_darknet(names: Path, data: Path, notes: List[str]) -> Dict[str, CocoSpl
     if not any(label_of(path).is_file() for paths in images.values() for path in paths):
         raise DataError(f"'{names}' names classes, but no image below '{data}' has a text file "
                         'with labels beside it or in labels/')
-    return read_image_lists(images, read_names(names), {}, names, notes)
+    return read_image_lists(images, read_names(names), {}, names, notes, poses)

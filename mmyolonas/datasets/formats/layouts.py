@@ -47,12 +47,14 @@ class DataLayout:
     notes: List[str] = field(default_factory=list)
 
 
-def read_layout(data: Path, format: str = 'auto') -> DataLayout:
+def read_layout(data: Path, format: str = 'auto', poses: bool = False) -> DataLayout:
     """Read a data set of any of the known layouts.
 
     Args:
         data (Path): Its folder, or its ``data.yaml`` or COCO JSON file.
         format (str): One of ``FORMATS``, or 'auto' to find out.
+        poses (bool): Whether key points are wanted: of several COCO files those with them are
+            read, and YOLO's lines keep theirs. Defaults to False.
 
     Returns:
         DataLayout: Parts with their images and boxes, unchecked.
@@ -69,10 +71,11 @@ def read_layout(data: Path, format: str = 'auto') -> DataLayout:
         root = root.parent
     notes: List[str] = []
     readers: Dict[str, Tuple[Callable, Callable]] = {
-        'coco': (lambda: _find_coco(data, notes), lambda found: _read_coco(root, found, notes)),
+        'coco': (lambda: _find_coco(data, notes, poses),
+                 lambda found: _read_coco(root, found, notes)),
         'yolo': (lambda: _find_yolo(data) or find_darknet(data), lambda found: (
-            read_yolo(found, notes) if found.suffix in _YAML
-            else read_darknet(found, data, notes))),
+            read_yolo(found, notes, poses) if found.suffix in _YAML
+            else read_darknet(found, data, notes, poses))),
         'voc': (lambda: find_voc(data), lambda found: read_voc(found, notes)),
         'tool': (lambda: find_tool_export(data), lambda found: read_tool_export(found, notes)),
     }
@@ -127,7 +130,7 @@ def _find_yolo(data: Path) -> Optional[Path]:
     return (preferred or files or [None])[0]
 
 
-def _find_coco(data: Path, notes: List[str]) -> Optional[Dict[str, Path]]:
+def _find_coco(data: Path, notes: List[str], poses: bool) -> Optional[Dict[str, Path]]:
     """Return the annotation file of each part."""
     if data.is_file():
         return {'train': data} if data.suffix == '.json' and not find_tool_export(data) else None
@@ -145,7 +148,7 @@ def _find_coco(data: Path, notes: List[str]) -> Optional[Dict[str, Path]]:
     elif unnamed:
         notes.append(f'left out, since the names do not say which part they are: '
                      f'{", ".join(str(path) for path in unnamed)}')
-    return {split: _only(paths, split) for split, paths in by_split.items()}
+    return {split: _only(paths, split, poses) for split, paths in by_split.items()}
 
 
 def _is_coco(path: Path) -> bool:
@@ -160,9 +163,11 @@ def _is_coco(path: Path) -> bool:
     return b'"images"' in text and b'"annotations"' in text
 
 
-def _only(paths: List[Path], split: str) -> Path:
-    """Return the file with boxes among those of one part."""
+def _only(paths: List[Path], split: str, poses: bool) -> Path:
+    """Return the file with boxes (with key points) among those of one part."""
     boxes = [path for path in paths if not any(word in path.stem for word in _OTHER_TASKS)]
+    if poses:
+        boxes = [path for path in paths if 'keypoints' in path.stem] or boxes
     if len(boxes or paths) > 1:
         raise DataError(f'there are {len(boxes)} annotation files for the {split} split: '
                         f'{", ".join(str(path) for path in boxes)}; keep one, or give its path')

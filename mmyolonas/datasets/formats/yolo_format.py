@@ -14,7 +14,7 @@ from mmyolonas.datasets.formats.yolo_labels import (
     to_annotations,
     to_rows,
 )
-from mmyolonas.datasets.formats.yolo_names import names_of, read_yaml
+from mmyolonas.datasets.formats.yolo_names import names_of, pose_category, read_yaml
 from mmyolonas.utils.data_error import DataError
 from mmyolonas.utils.files import IMAGE_SUFFIXES
 from mmyolonas.utils.images import image_size
@@ -40,7 +40,8 @@ def label_file(image: Path, images: Path, labels: Optional[Path] = None) -> Path
     return image.with_suffix('.txt')
 
 
-def read_yolo(description: Path, notes: Optional[List[str]] = None) -> Dict[str, CocoSplit]:
+def read_yolo(description: Path, notes: Optional[List[str]] = None,
+              poses: bool = False) -> Dict[str, CocoSplit]:
     """Read a data set that a ``data.yaml`` describes.
 
     ``train``, ``val`` and ``test`` name folders of images, lists of them, or
@@ -50,6 +51,7 @@ def read_yolo(description: Path, notes: Optional[List[str]] = None) -> Dict[str,
     Args:
         description (Path): The YAML file.
         notes (list[str], optional): Gets a sentence on what was left out.
+        poses (bool): Whether key points are kept. Defaults to False.
 
     Returns:
         dict[str, CocoSplit]: By 'train', 'val', 'test', those that there are.
@@ -67,12 +69,12 @@ def read_yolo(description: Path, notes: Optional[List[str]] = None) -> Dict[str,
     if not images:
         raise DataError(f"'{description}' names no images: it needs train: (and val:) with the "
                         'folder of the images')
-    return read_image_lists(images, names, values, description, notes)
+    return read_image_lists(images, names, values, description, notes, poses)
 
 
 def read_image_lists(images: Dict[str, List[Path]], names: List[str], values: Dict[str, Any],
-                     description: Path, notes: Optional[List[str]] = None
-                     ) -> Dict[str, CocoSplit]:
+                     description: Path, notes: Optional[List[str]] = None,
+                     poses: bool = False) -> Dict[str, CocoSplit]:
     """Read the label files of images, of all parts together.
 
     Args:
@@ -81,6 +83,7 @@ def read_image_lists(images: Dict[str, List[Path]], names: List[str], values: Di
         values (dict): The description of the data set, ``{}`` without.
         description (Path): Its file, for messages.
         notes (list[str], optional): Gets a sentence on what was left out.
+        poses (bool): Whether key points are kept. Defaults to False.
     """
     lines = {name: [read_rows(label_of(path)) for path in track(paths, f'reading {name} labels')]
              for name, paths in images.items()}
@@ -88,10 +91,11 @@ def read_image_lists(images: Dict[str, List[Path]], names: List[str], values: Di
     kind = row_kind(values, every, description)
     _check_scale(every, kind, description)
     _check_start(every, values.get('names'), description)
-    if kind.keypoints and notes is not None:
+    points = pose_category(values, description) if poses and kind.keypoints else None
+    if kind.keypoints and not poses and notes is not None:
         notes.append(f'each object has {kind.keypoints} key points, of which a detector needs '
                      'none: the boxes are used')
-    return {name: _read_split(name, paths, lines[name], names, kind)
+    return {name: _read_split(name, paths, lines[name], names, kind, points)
             for name, paths in images.items()}
 
 
@@ -180,8 +184,8 @@ def _resolve(description: Path, base: Any, item: str) -> Optional[Path]:
 
 
 def _read_split(name: str, paths: List[Path], lines: List[list], names: List[str],
-                kind: RowKind) -> CocoSplit:
-    """Return a split with boxes as the text files say, not clipped."""
+                kind: RowKind, points: Optional[Dict[str, Any]]) -> CocoSplit:
+    """Return a split with boxes as the text files say, not clipped; with points or without."""
     root = _common_folder(paths)
     images: List[dict] = []
     annotations: List[dict] = []
@@ -189,12 +193,14 @@ def _read_split(name: str, paths: List[Path], lines: List[list], names: List[str
         # an image that cannot be read is reported by the check of all images
         width, height = image_size(path) or (1, 1)
         rows = to_rows(of_image, len(names), kind, label_of(path))
-        for annotation in to_annotations(rows[:, :5], width, height, clip=False):
+        for annotation in to_annotations(rows if points is not None else rows[:, :5], width,
+                                         height, clip=False):
             annotations.append(dict(id=len(annotations) + 1, image_id=len(images) + 1,
                                     **annotation))
         images.append(dict(id=len(images) + 1, file_name=path.relative_to(root).as_posix(),
                            width=width, height=height))
-    categories = [dict(id=index, name=label) for index, label in enumerate(names, 1)]
+    categories = [dict(id=index, name=label, **(points or {}))
+                  for index, label in enumerate(names, 1)]
     return CocoSplit(name, root, dict(images=images, annotations=annotations,
                                       categories=categories))
 

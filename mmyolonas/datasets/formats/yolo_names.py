@@ -149,3 +149,34 @@ def _check_count(stated: Any, table: Dict[int, str], path: Path) -> None:
     if not isinstance(count, int):
         raise DataError(f"'{path}': nc must be the number of classes, got {str(stated)[:40]!r}")
     raise DataError(f"'{path}' says nc: {count} but names {len(table)} classes")
+
+
+def pose_category(values: Dict[str, Any], path: Path) -> Dict[str, Any]:
+    """Return what a description says of key points, as entries of a COCO category.
+
+    Args:
+        values (dict): From :func:`read_yaml`: ``kpt_names`` (a list, or a mapping of the
+            class to a list), ``flip_idx``, ``skeleton``.
+        path (Path): The file, for messages.
+
+    Returns:
+        dict: ``keypoints``, ``flip_idx``, ``skeleton``, those that there are.
+    """
+    found: Dict[str, Any] = {}
+    for key in ('kpt_names', 'keypoint_names', 'keypoints'):
+        names = values.get(key)
+        if isinstance(names, dict) and names and all(
+                isinstance(item, (list, tuple)) for item in names.values()):
+            names = next(iter(names.values()))
+        elif isinstance(names, dict):
+            names = list(_by_number(names, path).values()) if names else None
+        elif isinstance(names, str):
+            names = [name.strip() for name in names.strip(' []').split(',') if name.strip()]
+        if names:
+            found['keypoints'] = list(names)
+            break
+    for key in ('flip_idx', 'skeleton'):
+        if values.get(key):
+            value = values[key]
+            found[key] = value.strip(' []').split(',') if isinstance(value, str) else value
+    return found

@@ -47,20 +47,34 @@ class BatchRandomResize(nn.Module):
         """Scale images (B, 3, H, W) and the boxes of their samples."""
         height, width = inputs.shape[-2:]
         step = MessageHub.get_current_instance().get_info('iter', 0)
-        size = self.size_at(int(step), height, width)
-        if size == (height, width):
-            return inputs, data_samples
-        inputs = F.interpolate(inputs, size, mode='bilinear', align_corners=False)
-        factors = size[1] / width, size[0] / height  # x, y
-        for sample in data_samples:
-            shapes = {key: tuple(round(side * factor) for side, factor in
-                                 zip(sample.metainfo[key], factors[::-1]))
-                      for key in ('img_shape', 'pad_shape') if key in sample.metainfo}
-            sample.set_metainfo(dict(shapes, batch_input_shape=size))
-            parts: List[InstanceData] = [sample.gt_instances]
-            if 'ignored_instances' in sample:
-                parts.append(sample.ignored_instances)
-            for instances in parts:
-                boxes = getattr(instances.bboxes, 'tensor', instances.bboxes)
-                instances.bboxes = boxes * boxes.new_tensor(factors).repeat(2)
+        return scale_batch(inputs, data_samples, self.size_at(int(step), height, width))
+
+
+def scale_batch(inputs: Tensor, data_samples: list, size: Tuple[int, int]) -> Tuple[Tensor, list]:
+    """Scale images and the boxes of their samples.
+
+    Args:
+        inputs (Tensor): (B, 3, H, W).
+        data_samples (list[DetDataSample]): Changed in place, their boxes are new tensors.
+        size (tuple[int, int]): New height and width in pixels.
+
+    Returns:
+        tuple[Tensor, list]: Images (B, 3, *size) and samples.
+    """
+    height, width = inputs.shape[-2:]
+    if size == (height, width):
         return inputs, data_samples
+    inputs = F.interpolate(inputs, size, mode='bilinear', align_corners=False)
+    factors = size[1] / width, size[0] / height  # x, y
+    for sample in data_samples:
+        shapes = {key: tuple(round(side * factor) for side, factor in
+                             zip(sample.metainfo[key], factors[::-1]))
+                  for key in ('img_shape', 'pad_shape') if key in sample.metainfo}
+        sample.set_metainfo(dict(shapes, batch_input_shape=size))
+        parts: List[InstanceData] = [sample.gt_instances]
+        if 'ignored_instances' in sample:
+            parts.append(sample.ignored_instances)
+        for instances in parts:
+            boxes = getattr(instances.bboxes, 'tensor', instances.bboxes)
+            instances.bboxes = boxes * boxes.new_tensor(factors).repeat(2)
+    return inputs, data_samples

@@ -30,7 +30,7 @@ def evaluate(task: Finetuning) -> Results:
     for name in ('val', 'test'):
         if name == 'test' and cfg.test_evaluator.ann_file == cfg.val_evaluator.ann_file:
             break
-        split = _split_of(cfg, name)
+        split = split_of(cfg, name)
         table = box_table(split, classes)
         found = detections_of(predictor, split)
         report = evaluate_detections(name, split.data, table, found, classes, threshold)
@@ -39,14 +39,12 @@ def evaluate(task: Finetuning) -> Results:
     folder = task.work_dir / 'evaluation'
     pictures = draw_evaluation(report, split, table, found, classes, folder)
     write_json(folder / 'report.json', {name: item.to_dict() for name, item in reports.items()})
-    text = _report_text(task, checkpoint, reports, pictures)
-    write_text(task.report, text)
-    print(text, flush=True)
+    write_reports(task, checkpoint, reports, pictures)
     return {'AP': report.ap, 'AP50': report.ap50, 'threshold': report.threshold,
             'precision': report.precision, 'recall': report.recall, 'report': task.report}
 
 
-def _split_of(cfg: Any, name: str):
+def split_of(cfg: Any, name: str):
     """Return a part of the data as the config describes it."""
     from mmyolonas.datasets.formats.coco_split import CocoSplit
     dataset = cfg[f'{name}_dataloader'].dataset
@@ -75,8 +73,20 @@ def detections_of(predictor, split) -> List[Dict[str, Any]]:
     return found
 
 
-def _report_text(task: Finetuning, checkpoint: Path, reports: dict,
-                 pictures: List[Path]) -> str:
+def write_reports(task: Finetuning, checkpoint: Path, reports: dict,
+                  pictures: List[Path]) -> None:
+    """Print the report, and write it as Markdown and as a page."""
+    from mmyolonas.workflows.finetune.page import write_page
+    *_, report = reports.values()
+    commands = next_commands(task, report.threshold)
+    page = write_page(task, checkpoint, reports, pictures, commands)
+    text = report_text(task, checkpoint, reports, [page, *pictures], commands)
+    write_text(task.report, text)
+    print(text, flush=True)
+
+
+def report_text(task: Finetuning, checkpoint: Path, reports: dict,
+                pictures: List[Path], commands: List[str]) -> str:
     """Return the report in Markdown."""
     *_, report = reports.values()
     lines = [f'# {task.data}', '', report.to_text(), '']
@@ -92,7 +102,7 @@ def _report_text(task: Finetuning, checkpoint: Path, reports: dict,
               f'{task.work_dir / "data" / "report.txt"}',
               f'- config: {task.config}', f'- checkpoint: {checkpoint}',
               *(f'- {path.stem}: {path}' for path in pictures), '', 'Next:', '', '```shell',
-              *next_commands(task, report.threshold), '```', '']
+              *commands, '```', '']
     return '\n'.join(lines)
 
 
@@ -100,7 +110,8 @@ def next_commands(task: Finetuning, threshold: Optional[float] = None) -> List[s
     """Return the commands that draw predictions, export, quantise, and complete the 8-bit file."""
     from mmyolonas.utils.configs import installed_config
     config, checkpoint = str(task.config), str(task.checkpoint())
-    deploy = installed_config('mmyolonas::deploy/detection_onnxruntime_static.py').resolve()
+    kind = 'pose' if task.is_pose else 'detection'
+    deploy = installed_config(f'mmyolonas::deploy/{kind}_onnxruntime_static.py').resolve()
     root = deploy.parents[2]
     image = str(_an_image(task))
 
@@ -121,7 +132,7 @@ def next_commands(task: Finetuning, threshold: Optional[float] = None) -> List[s
 
 def _an_image(task: Finetuning) -> Path:
     from mmyolonas.utils.configs import load_config
-    return _split_of(load_config(str(task.config)), 'val').paths[0]
+    return split_of(load_config(str(task.config)), 'val').paths[0]
 
 
 def _short(path: Path) -> str:

@@ -56,7 +56,8 @@ def _config_text(classes: Sequence[str], splits: Dict[str, CocoSplit],
         # the last epoch is validated whatever the interval
         last='' if settings.epochs % settings.val_interval == 0 else (
             f',\n                 dynamic_intervals=[({settings.epochs}, 1)]'),
-        hooks=_hooks(settings), **_schedule(settings))
+        hooks=own_hooks(settings.ema_decay, settings.patience, 'coco/bbox_mAP', settings.closed),
+        **_schedule(settings))
     values['pipeline'] = parts.PLAIN_PIPELINE
     if settings.mix != 'none':
         choices, shares = parts.MIXES[settings.mix]
@@ -92,17 +93,24 @@ def _train_dataset(settings: FinetuneSettings) -> str:
     return "dict(data_root='', **train_dataset)" if inner == 'train_dataset' else inner
 
 
-def _hooks(settings: FinetuneSettings) -> str:
-    """Return the hooks that the base config lacks; nothing if it has them all."""
-    ema = settings.ema_decay != 0.99
+def own_hooks(ema_decay: float, patience: int, monitor: str, closed: int = 0) -> str:
+    """Return the hooks that the base config lacks; nothing if it has them all.
+
+    Args:
+        ema_decay (float): Of the average.
+        patience (int): Validations without a gain before the end; 0 for never.
+        monitor (str): The score that has to gain.
+        closed (int): Epochs at the end without mixed images. Defaults to 0.
+    """
+    ema = ema_decay != 0.99
     more = ''
-    if settings.closed:
-        more += parts.CLOSE.format(closed=settings.closed)
-    if settings.patience:
-        more += parts.PATIENCE.format(patience=settings.patience, monitor='coco/bbox_mAP')
+    if closed:
+        more += parts.CLOSE.format(closed=closed)
+    if patience:
+        more += parts.PATIENCE.format(patience=patience, monitor=monitor)
     if not (ema or more):
         return ''
-    first = parts.EMA.format(decay=settings.ema_decay) if ema else '    _base_.custom_hooks[0],\n'
+    first = parts.EMA.format(decay=ema_decay) if ema else '    _base_.custom_hooks[0],\n'
     return parts.HOOKS.format(first=first, more=more)
 
 
@@ -149,9 +157,12 @@ def _bases(model: str) -> str:
 def _architecture(settings: FinetuneSettings) -> Dict[str, str]:
     """Return the lines that make S another model, freeze stages and change the image size."""
     model, lines, backbone, head = settings.model, '', {}, ''
-    if settings.multi_scale:
+    resizes = ([f"dict(type='mmyolonas.BatchRandomResize', seed={settings.seed})"]
+               if settings.multi_scale else [])
+    resizes += ["dict(type='mmyolonas.BatchGrowingResize')"] if settings.grow else []
+    if resizes:
         lines += ('    data_preprocessor=dict(batch_augments=[\n'
-                  f"        dict(type='mmyolonas.BatchRandomResize', seed={settings.seed})]),\n")
+                  + ''.join(f'        {item},\n' for item in resizes) + '    ]),\n')
     neck = ''
     if not (model == 's' or model.endswith('.py')):
         other = base_model(model).model

@@ -42,6 +42,9 @@ class FinetuneOptions:
         freeze: First stages of the backbone that keep their weights; 0 for none.
         head_lr: Factor of the head's learning rate.
         patience: Epochs without a gain after which training ends; 0 for never.
+        grow: Whether the first epochs are trained on smaller images.
+        task: 'detect' or 'pose'.
+        sigmas: OKS constants of the key points, one for all or one each.
     """
     model: str = 's'
     pretrained: Optional[str] = None
@@ -57,6 +60,9 @@ class FinetuneOptions:
     freeze: int = 0
     head_lr: float = 1.0
     patience: Optional[int] = None
+    grow: bool = False
+    task: str = 'detect'
+    sigmas: Optional[Tuple[float, ...]] = None
 
 
 @dataclass
@@ -79,7 +85,7 @@ class FinetuneSettings:
         closed (int): Epochs at the end without mixed images.
         balance (float): Share of the images that rare classes are brought towards; 0 for
             no balancing.
-        multi_scale, freeze, head_lr: As in the options.
+        multi_scale, freeze, head_lr, grow: As in the options.
         patience (int): Validations without a gain before the end; 0 for never.
         reasons (list[str]): Why, in sentences.
     """
@@ -108,6 +114,7 @@ class FinetuneSettings:
     freeze: int = 0
     head_lr: float = 1.0
     patience: int = 0
+    grow: bool = False
     reasons: List[str] = field(default_factory=list)
 
 
@@ -148,7 +155,7 @@ def choose_settings(report: DataReport, options: FinetuneOptions, max_pixels: Op
         num_workers=min(8, max(1, (cpus or os.cpu_count() or 2) // 2)), seed=options.seed,
         gpu=gpu, processes=processes, mix=mix, closed=schedule.closed, balance=balance,
         multi_scale=options.multi_scale, freeze=options.freeze, head_lr=options.head_lr,
-        patience=schedule.patience, reasons=reasons)
+        patience=schedule.patience, grow=options.grow, reasons=reasons)
 
 
 def usable_images(report: DataReport) -> int:

@@ -1,4 +1,4 @@
-"""From a folder of labelled images to a trained and judged detector."""
+"""From a folder of labelled images to a trained and judged detector or pose model."""
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Dict
@@ -8,6 +8,7 @@ from mmyolonas.utils.stages import Stage, StageRunner
 from mmyolonas.workflows.finetune.data_stage import look_at_data
 from mmyolonas.workflows.finetune.evaluation import evaluate, next_commands
 from mmyolonas.workflows.finetune.launching import check_launcher
+from mmyolonas.workflows.finetune.pose_stages import evaluate_pose_model, look_at_poses
 from mmyolonas.workflows.finetune.task import Finetuning
 from mmyolonas.workflows.finetune.training import train
 
@@ -46,7 +47,7 @@ def _run(task: Finetuning, fresh: bool) -> Dict[str, Any]:
     """Do the stages."""
     options = dict(data=str(task.data.absolute()), format=task.format,
                    drop_bad_images=task.drop_bad_images, **asdict(task.options))
-    runner = StageRunner(STAGES, task.work_dir, options)
+    runner = StageRunner(POSE_STAGES if task.is_pose else STAGES, task.work_dir, options)
     runner.load(fresh)
     if 'train' not in runner.state['stages']:
         _put_aside(task.train_dir)
@@ -74,5 +75,11 @@ def _put_aside(folder: Path) -> None:
 STAGES = [
     Stage('data', 'Data', look_at_data, lambda task: [task.config]),
     Stage('train', 'Training', train, lambda task: [task.train_dir / 'last_checkpoint']),
-    Stage('evaluate', 'Evaluation', evaluate, lambda task: [task.report]),
+    Stage('evaluate', 'Evaluation', evaluate, lambda task: [task.report, task.page]),
+]
+#: The same for a pose model.
+POSE_STAGES = [
+    Stage('data', 'Data', look_at_poses, STAGES[0].outputs),
+    STAGES[1],
+    Stage('evaluate', 'Evaluation', evaluate_pose_model, STAGES[2].outputs),
 ]

@@ -29,6 +29,11 @@ class Finetuning:
     drop_bad_images: bool = False
     launcher: str = 'none'
 
+    @property
+    def is_pose(self) -> bool:
+        """bool: Whether a pose model is trained, not a detector."""
+        return self.options.task == 'pose'
+
     @cached_property
     def crew(self) -> Crew:
         """Crew: The processes; connected when it is first asked for."""
@@ -49,6 +54,11 @@ class Finetuning:
         """Path: The results as text."""
         return self.work_dir / 'report.md'
 
+    @property
+    def page(self) -> Path:
+        """Path: The same as one HTML file, with curves and pictures."""
+        return self.work_dir / 'report.html'
+
     def checkpoint(self) -> Path:
         """Return the checkpoint that was best on the validation images.
 
@@ -59,7 +69,7 @@ class Finetuning:
             UserError: There is none.
         """
         from mmyolonas.utils.checkpoints import last_checkpoint
-        best = sorted(self.train_dir.glob('best_coco_bbox_mAP_epoch_*.pth'),
+        best = sorted(self.train_dir.glob('best_coco_*_epoch_*.pth'),
                       key=lambda path: path.stat().st_mtime)
         path = best[-1] if best else last_checkpoint(str(self.train_dir))
         if path is None:
