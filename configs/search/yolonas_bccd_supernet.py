@@ -1,5 +1,5 @@
 # The recipe of `benchmarks/supernet_finetune.py`: a supernet on blood cells (BCCD), images at a
-# fifth of their size, 156 steps; some minutes on one CPU core. Data as in yolonas_s_bccd.py.
+# fifth of their size, 104 steps; some minutes on one CPU core. Data as in yolonas_s_bccd.py.
 _base_ = '../yolonas/yolonas_s_bccd.py'
 
 img_scale = (128, 96)
@@ -25,7 +25,7 @@ custom_hooks = [
     dict(type='mmyolonas.ScheduledEMAHook', decay=0.9, schedule='threshold'),
     *_base_.custom_hooks[1:],
 ]
-max_epochs = 6
+max_epochs = 4
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 param_scheduler = [
     dict(

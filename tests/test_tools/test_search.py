@@ -57,8 +57,8 @@ def recipe(tmp_path, monkeypatch):
 def test_all_steps(recipe, tmp_path, capsys):
     folder = tmp_path / 'search'
     about = ['--recipe', recipe, '--input-sizes', 64, *FIX, '--work-dir', folder]
-    small = ['--networks', 1, '--count', 12, '--scores', '--budget', 12, '--seeds', 2,
-             '--population', 4, '--points', 1, '--repeats', 1]
+    small = ['--networks', 1, '--count', 12, '--scores', '--budget', 6, '--seeds', 2,
+             '--population', 4, '--leaders', 1, '--points', 1, '--repeats', 1]
     assert run_tool(TOOL, 'run', *about, *small, '--limit', 5) == 0, capsys.readouterr().err
     assert '5 of 13 trainings are done' in capsys.readouterr().out
     assert not (folder / 'rungs.json').exists()
@@ -83,7 +83,7 @@ def test_all_steps(recipe, tmp_path, capsys):
                  'rungs.png', 'points_onnxruntime-int8.csv', 'report_onnxruntime-int8.md'):
         assert (folder / name).stat().st_size > 200, name
     rows = (folder / 'points_onnxruntime-int8.csv').read_text().splitlines()
-    assert len(rows) == 1 + 2 * 2 * 12
+    assert len(rows) == 1 + 2 * 2 * 6
     cfg = load_config(str(folder / 'configs' / 'yolonas_l_onnxruntime-int8.py'))
     assert cfg.model.bbox_head.num_classes == 2 and 'stages' in cfg.model.neck.arch
     report = (folder / 'report_onnxruntime-int8.md').read_text()
@@ -94,7 +94,7 @@ def test_all_steps(recipe, tmp_path, capsys):
     assert (tmp_path / 'full' / 'last_checkpoint').is_file()
     capsys.readouterr()
     # another target from the same trainings; a latency to be kept
-    again = ['--work-dir', folder, '--precision', 'fp32', '--scores', '--budget', 12, '--seeds',
+    again = ['--work-dir', folder, '--precision', 'fp32', '--scores', '--budget', 4, '--seeds',
              1, '--population', 4, '--samplers', 'nsga2', '--target-ms', 1000]
     assert run_tool(TOOL, 'search', *again) == 0
     assert '1000ms: ' in capsys.readouterr().out
