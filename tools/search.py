@@ -317,6 +317,7 @@ def report_command(args: argparse.Namespace) -> None:
 
 def run_command(args: argparse.Namespace) -> None:
     """Do everything in order."""
+    from mmyolonas.search.accuracy.rungs import MIN_TRAININGS
     from mmyolonas.search.preparation import table_path
     project, target = open_project(args)
     if not table_path(project, target).is_file():
@@ -324,6 +325,8 @@ def run_command(args: argparse.Namespace) -> None:
     supernet_command(args)
     if args.count and not train_command(args):
         return
+    if len({training.key for training in project.trainings('random')}) >= MIN_TRAININGS:
+        rungs_command(args)
     for number in range(1, args.rounds + 1):
         print(f'--- round {number} of {args.rounds}: {len(project.trainings())} trainings')
         search_command(args)

@@ -20,7 +20,7 @@ ann_file = data_root + 'annotations/person_keypoints_val.json'
 val_evaluator = dict(ann_file=ann_file)
 test_evaluator = val_evaluator
 
-max_epochs = 24
+max_epochs = 10
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 param_scheduler = [
     dict(

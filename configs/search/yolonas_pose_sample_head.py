@@ -5,8 +5,8 @@
 #       --max-arch s
 _base_ = './yolonas_pose_sample.py'
 
-load_from = 'work_dirs/pose_trunk/epoch_24.pth'
-max_epochs = 8
+load_from = 'work_dirs/pose_trunk/epoch_10.pth'
+max_epochs = 4
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 param_scheduler = [
     dict(

@@ -129,11 +129,11 @@ class Project:
         small = PUBLISHED[self.space.task][0]
         classes = self.recipe.num_classes
         limit = self.settings.max_size * structure(
-            self.space, self.space.published(small), classes).flops
+            self.space, self.space.published(small), classes, scores=False).flops
         drawn: Dict[float, Genome] = {}
         for _ in track(range(_DRAWN * _BLOCK), 'drawing architectures'):
             genome = self.space.sample_genome(rng)
-            flops = structure(self.space, genome, classes).flops
+            flops = structure(self.space, genome, classes, scores=False).flops
             if flops <= limit:
                 drawn[float(flops)] = genome
         if len(drawn) < _BLOCK:

@@ -186,9 +186,17 @@ def tiny_recipe(folder) -> Recipe:
     return Recipe(str(tiny.write_config(folder / 'recipe.py', cfg)))
 
 
-@pytest.fixture
-def recipe(tmp_path):
-    return tiny_recipe(tmp_path)
+@pytest.fixture(scope='module')
+def recipe(tmp_path_factory):
+    return tiny_recipe(tmp_path_factory.mktemp('recipe'))
+
+
+@pytest.fixture(scope='module')
+def trained(recipe, tmp_path_factory):
+    """The folder of a supernet whose training ran through."""
+    folder = tmp_path_factory.mktemp('trained')
+    train_supernet(recipe, small_space(), folder)
+    return folder
 
 
 def small_space() -> Space:
@@ -214,10 +222,9 @@ def weights(path) -> dict:
 
 
 @pytest.mark.long
-def test_inherited_score_and_checkpoint(recipe, tmp_path):
+def test_inherited_score_and_checkpoint(recipe, trained, tmp_path):
     space = small_space()
-    train_supernet(recipe, space, tmp_path / 'net')
-    source = Inherited(recipe, space, tmp_path / 'net', tmp_path / 'scores.jsonl')
+    source = Inherited(recipe, space, trained, tmp_path / 'scores.jsonl')
     genome = space.sample_genome(np.random.default_rng(0))
     score = source.score(genome)
     source.save(genome, tmp_path / 'part.pth')
@@ -233,7 +240,7 @@ def test_inherited_score_and_checkpoint(recipe, tmp_path):
     # the INT8 file, and the halves are different images
     assert source.score_int8(genome) >= 0 and source.score_int8(genome, 'report') >= 0
     # what is in the file is not computed again
-    other = Inherited(recipe, space, tmp_path / 'net', tmp_path / 'scores.jsonl')
+    other = Inherited(recipe, space, trained, tmp_path / 'scores.jsonl')
     other.inherit = None
     assert other.score(genome) == score
     assert other.score_int8(genome) == source.score_int8(genome)
@@ -241,16 +248,15 @@ def test_inherited_score_and_checkpoint(recipe, tmp_path):
 
 
 @pytest.mark.long
-def test_a_killed_training_goes_on(recipe, tmp_path):
+def test_a_killed_training_goes_on(recipe, trained, tmp_path):
     space = small_space()
-    through = train_supernet(recipe, space, tmp_path / 'through')
     killed = tmp_path / 'killed'
     process = start(['-c', TRAIN, recipe.path, killed, 'none'])
     kill_when(process, lambda: (killed / 'epoch_1.pth').is_file())
     assert finished(killed) is None
     with pytest.raises(UserError, match='no trained supernet'):
         load_supernet(killed)
-    first, second = weights(through), weights(train_supernet(recipe, space, killed))
+    first, second = weights(finished(trained)), weights(train_supernet(recipe, space, killed))
     assert first.keys() == second.keys()
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert not any('running' in key for key in first)

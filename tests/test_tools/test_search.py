@@ -5,7 +5,7 @@ import pytest
 from mmengine.registry import MODELS, init_default_scope
 
 from mmyolonas.runtime.timing import Latency
-from mmyolonas.search import preparation
+from mmyolonas.search import preparation, project
 from mmyolonas.search.accuracy import short_training
 from mmyolonas.search.accuracy.evaluation import structure
 from mmyolonas.search.latency.operator_measurement import measure_table
@@ -17,6 +17,9 @@ from tests import tiny
 from tests.run_tool import run_tool
 
 TOOL = 'tools/search.py'
+#: Two values of every choice, the smallest: what is built, trained and exported is narrow.
+FIX = ['--fix', *(f'{gene.name}={",".join(map(str, gene.values[:2]))}'
+                  for gene in Space('detection', (64, )).genes if gene.name != 'input_size')]
 
 
 @pytest.fixture
@@ -42,6 +45,8 @@ def recipe(tmp_path, monkeypatch):
         return {name: Latency([1. + index, 2. + index, 3. + index])
                 for index, name in enumerate(genomes)}
 
+    monkeypatch.setattr(project, '_BLOCK', 13)
+    monkeypatch.setattr(project, '_DRAWN', 2)
     monkeypatch.setattr(short_training, 'train_architecture', train)
     monkeypatch.setattr(preparation, 'measure_table', measure)
     monkeypatch.setattr(handover, 'measure_models', time_models)
@@ -51,9 +56,9 @@ def recipe(tmp_path, monkeypatch):
 @pytest.mark.long
 def test_all_steps(recipe, tmp_path, capsys):
     folder = tmp_path / 'search'
-    about = ['--recipe', recipe, '--input-sizes', 64, '--max-size', 9, '--work-dir', folder]
-    small = ['--networks', 1, '--count', 12, '--scores', '--budget', 12, '--seeds', 2,
-             '--population', 4, '--points', 1, '--repeats', 1]
+    about = ['--recipe', recipe, '--input-sizes', 64, *FIX, '--work-dir', folder]
+    small = ['--networks', 1, '--count', 12, '--scores', '--budget', 6, '--seeds', 2,
+             '--population', 4, '--leaders', 1, '--points', 1, '--repeats', 1]
     assert run_tool(TOOL, 'run', *about, *small, '--limit', 5) == 0, capsys.readouterr().err
     assert '5 of 13 trainings are done' in capsys.readouterr().out
     assert not (folder / 'rungs.json').exists()
@@ -72,12 +77,13 @@ def test_all_steps(recipe, tmp_path, capsys):
     assert found.model.backbone.arch.stem_channels == tasks[best['key']]['stem']
     rungs = json.loads((folder / 'rungs.json').read_text())
     assert rungs['trainings'] == 12 and rungs['fitted'] == 13
-    assert {r['name'] for r in rungs['rungs']} >= {'params', 'flops', 'entropy', 'surrogate'}
+    assert {r['name'] for r in rungs['rungs']} >= {
+        'params', 'flops', 'entropy', 'surrogate', 'inherited'}
     for name in ('hypervolume_onnxruntime-int8.png', 'frontier_onnxruntime-int8.png',
                  'rungs.png', 'points_onnxruntime-int8.csv', 'report_onnxruntime-int8.md'):
         assert (folder / name).stat().st_size > 200, name
     rows = (folder / 'points_onnxruntime-int8.csv').read_text().splitlines()
-    assert len(rows) == 1 + 2 * 2 * 12
+    assert len(rows) == 1 + 2 * 2 * 6
     cfg = load_config(str(folder / 'configs' / 'yolonas_l_onnxruntime-int8.py'))
     assert cfg.model.bbox_head.num_classes == 2 and 'stages' in cfg.model.neck.arch
     report = (folder / 'report_onnxruntime-int8.md').read_text()
@@ -88,7 +94,7 @@ def test_all_steps(recipe, tmp_path, capsys):
     assert (tmp_path / 'full' / 'last_checkpoint').is_file()
     capsys.readouterr()
     # another target from the same trainings; a latency to be kept
-    again = ['--work-dir', folder, '--precision', 'fp32', '--scores', '--budget', 12, '--seeds',
+    again = ['--work-dir', folder, '--precision', 'fp32', '--scores', '--budget', 4, '--seeds',
              1, '--population', 4, '--samplers', 'nsga2', '--target-ms', 1000]
     assert run_tool(TOOL, 'search', *again) == 0
     assert '1000ms: ' in capsys.readouterr().out
@@ -114,7 +120,7 @@ def bad(capsys, *arguments) -> str:
 def test_bad_input(recipe, tmp_path, capsys):
     folder = tmp_path / 'search'
     assert 'begin one with --recipe' in bad(capsys, 'train', '--work-dir', folder)
-    about = ['--recipe', recipe, '--input-sizes', 64, '--work-dir', folder]
+    about = ['--recipe', recipe, '--input-sizes', 64, *FIX, '--work-dir', folder]
     assert "unknown target 'abacus'; choose one of onnxruntime" in bad(
         capsys, 'latency', *about, '--target', 'abacus')
     assert '--shard takes I/N' in bad(capsys, 'train', *about, '--shard', '3')

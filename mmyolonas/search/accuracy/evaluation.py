@@ -49,19 +49,21 @@ class Structure:
         return size * (self.params + largest) / 1e6
 
 
-def structure(space: Space, genome: Genome, num_classes: int) -> Structure:
+def structure(space: Space, genome: Genome, num_classes: int, scores: bool = True) -> Structure:
     """Return the structure of an architecture; some ten milliseconds, no weights.
 
     Args:
         space (Space): The space.
         genome (dict): The architecture.
         num_classes (int): Classes, or key points of a pose model.
+        scores (bool): Whether scores that need no weights are among the numbers; they
+            take as long as all else. Defaults to True.
     """
     model = build(space.decode(genome), num_classes, device='meta')
     found = Structure(operators(model, genome['input_size']), {})
     found.numbers.update(params=math.log(found.params), flops=math.log(found.flops))
     for score in SCORES.values():
-        if score.free:
+        if score.free and scores:
             found.numbers[score.name] = score.compute(model, None)
     return found
 
@@ -145,7 +147,7 @@ class Evaluator:
         return self._known[key]
 
     def _evaluate(self, genome: Genome) -> Point:
-        found = structure(self.space, genome, self.num_classes)
+        found = structure(self.space, genome, self.num_classes, self.predictor is not None)
         accuracy = math.nan
         if self.measure is not None:
             if self.space.contains(genome):
