@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from mmyolonas.utils.cli import new_parser, run_main  # noqa: E402
-from mmyolonas.utils.files import atomic_path, write_figure, write_json  # noqa: E402
+from mmyolonas.utils.figures import write_figure  # noqa: E402
+from mmyolonas.utils.files import atomic_path, write_json  # noqa: E402
 from mmyolonas.utils.journal import Journal  # noqa: E402
 from mmyolonas.utils.progress import track  # noqa: E402
 

@@ -24,7 +24,8 @@ from mmyolonas.quantization.choice.timing import (  # noqa: E402
 from mmyolonas.runtime.machine import cpu_name  # noqa: E402
 from mmyolonas.utils.cli import new_parser, run_main  # noqa: E402
 from mmyolonas.utils.configs import load_config  # noqa: E402
-from mmyolonas.utils.files import write_figure, write_json  # noqa: E402
+from mmyolonas.utils.figures import write_figure  # noqa: E402
+from mmyolonas.utils.files import write_json  # noqa: E402
 
 
 def parse_args() -> argparse.Namespace:

@@ -21,7 +21,8 @@ sys.path.insert(0, str(ROOT))
 
 from mmyolonas.utils.cli import new_parser, run_main  # noqa: E402
 from mmyolonas.utils.configs import load_config  # noqa: E402
-from mmyolonas.utils.files import write_figure, write_json, write_text  # noqa: E402
+from mmyolonas.utils.figures import write_figure  # noqa: E402
+from mmyolonas.utils.files import write_json, write_text  # noqa: E402
 from mmyolonas.utils.stages import run_tool  # noqa: E402
 
 CONFIGS = dict(QARepVGG=ROOT / 'configs' / 'yolonas' / 'yolonas_s_sample.py',

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from mmyolonas.utils.errors import UserError
-from mmyolonas.utils.files import PathLike, write_figure
+from mmyolonas.utils.figures import write_figure
+from mmyolonas.utils.files import PathLike
 from mmyolonas.utils.journal import read_lines
 
 Series = Dict[str, Tuple[List[float], List[float]]]

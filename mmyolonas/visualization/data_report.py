@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, List, Tuple
 import numpy as np
 
 from mmyolonas.utils.errors import UserError
-from mmyolonas.utils.files import write_figure, write_image
+from mmyolonas.utils.figures import write_figure
+from mmyolonas.utils.files import write_image
 
 from .drawing import draw_boxes
 from .grid import make_grid

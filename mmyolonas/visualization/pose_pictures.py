@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple
 
 import numpy as np
 
-from mmyolonas.utils.files import write_figure
+from mmyolonas.utils.figures import write_figure
 
 from .data_report import write_picture
 from .drawing import draw_boxes, draw_poses

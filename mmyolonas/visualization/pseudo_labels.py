@@ -2,7 +2,8 @@
 from collections import Counter
 from typing import Any, Dict, List, Sequence
 
-from mmyolonas.utils.files import PathLike, write_figure
+from mmyolonas.utils.figures import write_figure
+from mmyolonas.utils.files import PathLike
 
 _MOST_CLASSES = 40
 

@@ -1,7 +1,8 @@
 """Charts of results on many data sets."""
 from typing import Any, Dict, List, Sequence, Tuple
 
-from mmyolonas.utils.files import PathLike, write_figure
+from mmyolonas.utils.figures import write_figure
+from mmyolonas.utils.files import PathLike
 
 
 def plot_categories(rows: Sequence[Any], published: Dict[str, float], path: PathLike,

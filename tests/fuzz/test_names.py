@@ -14,7 +14,8 @@ from mmengine.config import Config
 from mmyolonas.datasets.formats.coco_checks import read_coco_file
 from mmyolonas.datasets.formats.layouts import read_layout
 from mmyolonas.datasets.inspection.report import inspect_data
-from mmyolonas.utils.files import write_figure, write_json
+from mmyolonas.utils.figures import write_figure
+from mmyolonas.utils.files import write_json
 from mmyolonas.utils.inert import write_config_values
 from mmyolonas.utils.names import csv_cell, from_csv_cell, markdown_cell, printable
 from mmyolonas.visualization.data_report import draw_data_report

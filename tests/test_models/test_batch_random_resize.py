@@ -21,7 +21,7 @@ def test_boxes_follow_the_image():
     resize = BatchRandomResize((2.0, 2.0))
     given = sample()
     boxes = given.gt_instances.bboxes
-    MessageHub.get_instance('resize', iter=0)
+    MessageHub.get_instance('resize').update_info('iter', 0)
     images, (scaled, ) = resize(torch.rand(1, 3, 64, 128), [given])
     assert images.shape == (1, 3, 128, 256) and scaled.metainfo['img_shape'] == (128, 256)
     assert scaled.metainfo['batch_input_shape'] == (128, 256)

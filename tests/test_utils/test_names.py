@@ -4,7 +4,7 @@ import csv
 import numpy as np
 import pytest
 
-from mmyolonas.utils.files import write_figure
+from mmyolonas.utils.figures import write_figure
 from mmyolonas.utils.names import csv_cell, from_csv_cell, markdown_cell, printable
 
 pytestmark = pytest.mark.filterwarnings('ignore:Glyph', 'ignore:No artists', 'ignore:constrained')

@@ -9,13 +9,13 @@ import torch
 
 from mmyolonas.inference.writers import JsonLinesWriter, VideoWriter
 from mmyolonas.utils import UserError
+from mmyolonas.utils.figures import write_figure
 from mmyolonas.utils.files import (
     atomic_path,
     check_room,
     read_json,
     write_bytes,
     write_checkpoint,
-    write_figure,
     write_image,
     write_json,
     write_onnx,

@@ -5,7 +5,7 @@ import numpy as np
 
 from mmyolonas.quantization.choice.costs import Costs
 from mmyolonas.quantization.choice.plan import Plan
-from mmyolonas.utils.files import write_figure
+from mmyolonas.utils.figures import write_figure
 
 
 def _pyplot() -> Any:

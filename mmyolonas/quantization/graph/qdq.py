@@ -2,28 +2,14 @@
 
 A float ONNX graph and a table of ranges go in; a graph with explicit Q/DQ
 comes out. One analysis decides for every runtime which tensors are 8 bit; only
-the spelling differs:
-
-* TensorRT: signed, zero point 0.
-* ONNX Runtime on x86 and OpenVINO: unsigned, shifted by 128, or not shifted where the tensor
-  cannot be negative: its kernels multiply unsigned by signed bytes, and a
-  convolution absorbs the ReLU behind it only if the zero point is the smallest
-  value of the type. With ``span='full'`` a tensor that cannot be negative has 255
-  steps from zero to the end of its range; with ``'equal'`` 127, as the signed one,
-  where it is clipped, so that all spellings mean the same numbers. Processors without
-  VNNI add two products of bytes in 16 bit, for which 255 steps are too many. For ONNX Runtime
-  an image of
-  three channels is padded to four, since its fast kernels take multiples of four.
-  OpenVINO reads signed pairs too, but on processors without AMX its
-  low-precision transformations then compute a convolution behind a
-  concatenation wrongly, by up to a tenth of the range.
+the spelling differs (:mod:`mmyolonas.quantization.graph.spelling`).
 
 Each 8-bit tensor has one pair, next to the layer that makes it, and all its
 readers read that pair; a reader behind a product with a constant (the scaled
 shortcut of a bottleneck) has the constant in its step. Weights are stored as
 integers with a scale per output channel; biases stay float.
 """
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
@@ -34,59 +20,10 @@ from mmyolonas.export.onnx_graph import attribute, drop_dead_nodes
 from mmyolonas.quantization.graph.dataflow import Dataflow, analyse
 from mmyolonas.quantization.graph.groups import default_layers
 from mmyolonas.quantization.graph.selection import Selection, select
+from mmyolonas.quantization.graph.spelling import FULL_STEPS, STEPS, Spelling, spelling_of
 from mmyolonas.quantization.graph.steps import StepGraph, check_float
 from mmyolonas.quantization.table import RangeTable
 from mmyolonas.utils import UserError
-
-#: Steps from zero to the end of the range; where it is unsigned and full; both spans.
-STEPS = 127
-FULL_STEPS = 255
-SPANS = ('full', 'equal')
-
-
-@dataclass(frozen=True)
-class Spelling:
-    """How 8-bit tensors are written.
-
-    Args:
-        unsigned (bool): uint8 instead of int8.
-        saturate (bool): Unsigned: clip at 127 steps, where int8 ends.
-        full (bool): Unsigned: 255 steps where a tensor cannot be negative.
-        channel_multiple (int): Pad the channels a convolution reads to a multiple.
-    """
-    unsigned: bool = False
-    saturate: bool = False
-    full: bool = False
-    channel_multiple: int = 1
-
-
-SPELLINGS = dict(
-    tensorrt=Spelling(),
-    tensorrt_rtx=Spelling(),
-    openvino=Spelling(unsigned=True, saturate=True),
-    onnxruntime=Spelling(unsigned=True, saturate=True, channel_multiple=4))
-
-
-def spelling_of(runtime: str, span: str = 'full') -> Spelling:
-    """Return how a runtime wants its 8-bit tensors.
-
-    Args:
-        runtime (str): See :func:`insert_qdq`.
-        span (str): See :func:`insert_qdq`. Defaults to ``'full'``.
-
-    Raises:
-        UserError: A runtime without 8 bit, or an unknown span.
-    """
-    if span not in SPANS:
-        raise UserError(f'the span of 8-bit tensors must be one of {", ".join(SPANS)}, '
-                        f'got {span!r}.')
-    if runtime not in SPELLINGS:
-        raise UserError(f'there is no 8-bit form for the runtime {runtime!r}; '
-                        f'there is one for {", ".join(sorted(SPELLINGS))}.')
-    spelling = SPELLINGS[runtime]
-    if span == 'full' and spelling.unsigned:
-        return replace(spelling, saturate=False, full=True)
-    return spelling
 
 
 @dataclass

@@ -6,7 +6,8 @@ import numpy as np
 from mmyolonas.search.accuracy.evaluation import Point
 from mmyolonas.search.accuracy.rungs import Rung
 from mmyolonas.search.study.frontier import frontier
-from mmyolonas.utils.files import PathLike, write_figure
+from mmyolonas.utils.figures import write_figure
+from mmyolonas.utils.files import PathLike
 
 _COLOURS = dict(nsga2='tab:blue', random='tab:orange')
 _NAMES = dict(nsga2='NSGA-II', random='random search')

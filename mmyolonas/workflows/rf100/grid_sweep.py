@@ -6,7 +6,8 @@ from typing import Any, Callable, Dict, List, Sequence
 
 from mmyolonas.search.study.storage import import_optuna
 from mmyolonas.utils.errors import UserError
-from mmyolonas.utils.files import PathLike, write_figure
+from mmyolonas.utils.figures import write_figure
+from mmyolonas.utils.files import PathLike
 
 #: Values of each setting by its name.
 Grid = Dict[str, Sequence[float]]
