@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmyolonas.utils import UserError
 from mmyolonas.utils.inert import comment, literal, parse_config_text, write_config_values
 from tests import tiny
+from tests.layout_files import write_model
 from tests.run_tool import run_tool
 
 #: Breaks out of the quotes when mmengine substitutes it, and leaves a file.
@@ -112,6 +113,7 @@ def test_an_inferencer_does_not_run_a_checkpoints_text(tmp_path):
 def test_a_class_name_does_not_run(tmp_path, monkeypatch, capsys):
     """tools/finetune.py from a COCO file to a trained model; the folder's name is odd as well."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr('mmyolonas.workflows.finetune.finetune_settings._MIN_STEPS', 2)
     data = tiny.write_data(tmp_path / "data {{$HOME:x}}\n'#")
     file = data / 'annotations.json'
     content = json.loads(file.read_text())
@@ -120,7 +122,8 @@ def test_a_class_name_does_not_run(tmp_path, monkeypatch, capsys):
         category['name'] = name
     file.write_text(json.dumps(content))
     work = tmp_path / "work\nimport os; os.mkdir('executed') #"
-    code = run_tool('tools/finetune.py', data, '--work-dir', work, '--epochs', '1', '--imgsz', '64')
+    code = run_tool('tools/finetune.py', data, '--work-dir', work, '--epochs', '1', '--imgsz', '64',
+                    '--model', write_model(tmp_path / 'narrow.py'))
     assert not (tmp_path / 'executed').exists()
     assert code == 0, capsys.readouterr().err
     for path in (work / 'config.py', *(work / 'train').rglob('config.py')):
