@@ -183,3 +183,58 @@ def test_slurm_launcher(folder):
          str(write_config(folder, 2, 2)), str(folder / 'two')],
         PATH=path, MASTER_PORT=free_port(), GPUS='2')
     assert len(losses(folder / 'two', 2)['loss']) == 2
+
+
+def pose_config(folder: Path, batch: int) -> Path:
+    """Write the config of a pose training with a teacher, without randomness but the order."""
+    from tests.test_pose.test_pose_end_to_end import config
+    cfg = config(folder)
+    cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
+    cfg.test_dataloader = cfg.test_cfg = cfg.test_evaluator = None
+    cfg.default_hooks.pop('visualization')
+    cfg.default_hooks.checkpoint = None
+    loader = cfg.train_dataloader
+    loader.batch_size = batch
+    loader.dataset.pipeline = [step for step in loader.dataset.pipeline if step.type in (
+        'LoadImage', 'mmyolonas.PoseSanitize', 'mmyolonas.PoseResizePad',
+        'mmyolonas.PosePackLabels', 'PackPoseInputs')]
+    tiny.write_config(folder / 'teacher.py', dict(default_scope='mmpose',
+                                                  model=cfg.model.to_dict()))
+    torch.manual_seed(5)
+    state = build_model(Config.fromfile(folder / 'teacher.py')).state_dict()
+    for key in state:
+        if key.endswith('cls_pred.bias'):
+            state[key] += 4
+    torch.save(dict(state_dict=state), folder / 'teacher.pth')
+    cfg.custom_imports = dict(imports=[*cfg.custom_imports.imports, 'tests.loss_recorder',
+                                       'tests.double_precision'])
+    cfg.custom_hooks = [dict(type='LossRecorder'), dict(
+        type='mmyolonas.DistillationHook', teacher=dict(
+            config=str(folder / 'teacher.py'), checkpoint=str(folder / 'teacher.pth')))]
+    cfg.sync_bn = 'torch'
+    cfg.env_cfg.dist_cfg = dict(backend='nccl')
+    cfg.optim_wrapper = dict(optimizer=dict(type='SGD', lr=1e-4))
+    cfg.param_scheduler = []
+    return tiny.write_config(folder / f'batch_{batch}.py', cfg.to_dict())
+
+
+@pytest.mark.slow
+def test_a_pose_student_in_two_processes(tmp_path):
+    """What the teacher adds is that of one process with both halves of the batch.
+
+    The student's own losses are divided by the targets of its process, as in the original.
+    """
+    pytest.importorskip('mmpose')
+    from tests.test_pose.test_pose_end_to_end import write_data
+    write_data(tmp_path)
+    run(['bash', str(ROOT / 'tools' / 'dist_train.sh'), str(pose_config(tmp_path, 2)), '2',
+         '--work-dir', str(tmp_path / 'two')], PORT=free_port())
+    run([sys.executable, str(ROOT / 'tools' / 'train.py'), str(pose_config(tmp_path, 4)),
+         '--work-dir', str(tmp_path / 'one')], PYTHONPATH=str(ROOT))
+    one, two = losses(tmp_path / 'one', 1), losses(tmp_path / 'two', 2)
+    terms = [name for name in one if '_kd_' in name]
+    assert len(terms) == 4 and len(two['loss']) > 1
+    for name in terms:
+        assert one[name][0] > 0
+        np.testing.assert_allclose(two[name][0], one[name][0], rtol=1e-6, err_msg=name)
+    assert all(np.isfinite(values).all() for values in two.values())
