@@ -1,12 +1,13 @@
 """What pseudo-labels are worth: BCCD with labels for a fifth of its training images.
 
 A teacher is trained on the labelled fifth, labels the rest (thresholds for a precision
-on the validation images), and a student is trained on both, from scratch and in as many
-steps. Printed: AP of teacher and student on the test images, AP and precision of the
-pseudo-labels against the hidden labels; with --go-on, AP of the teacher trained on for as
-many steps again, with its labelled images alone and with the pseudo-labels as well; with
---full, AP with all labels. Stages are timed and not repeated; a training that was killed
-is continued.
+on the validation images), and students are trained on both, from scratch and in as many
+steps: one for which all that is no label is background, and one that ignores what the
+teacher was not sure of (scores from --ignore-above up to the threshold). Printed: AP on the
+test images, AP and precision of the pseudo-labels against the hidden labels; with --go-on,
+AP of the teacher trained on for as many steps again, with its labelled images alone and
+with the pseudo-labels in both ways; with --full, AP with all labels. Stages are timed and
+not repeated; a training that was killed is continued.
 
     python benchmarks/pseudo_labels.py
 """
@@ -84,17 +85,21 @@ class Context:
         """Return the checkpoint that was best on the validation images."""
         return best_checkpoint(self.work_dir / name)
 
-    def write_config(self, name: str, *annotations: Path, start: Optional[Path] = None) -> Path:
+    def write_config(self, name: str, *annotations: Path, start: Optional[Path] = None,
+                     ignoring: bool = False) -> Path:
         """Write the config of a training on annotation files of the training images.
 
         Args:
             name (str): Name of the model.
             *annotations (Path): A file for each part of the training data.
             start (Path, optional): Checkpoint to start from.
+            ignoring (bool): Whether uncertain pseudo-labels are ignored; else they are
+                background. Defaults to False.
         """
         cfg = load_config(str(self.config('student' if len(annotations) > 1 else 'teacher')),
                           self.overrides)
         cfg.load_from = str(start) if start else None
+        cfg.model.bbox_head.ignored_regions = 'class' if ignoring else None
         dataset = cfg.train_dataloader.dataset
         for part, path in zip(dataset.get('datasets') or [dataset], annotations):
             part.update(data_root='', ann_file=str(path),
@@ -124,8 +129,8 @@ def split(context: Context) -> Results:
 
 
 def _train(context: Context, name: str, *annotations: Path,
-           start: Optional[Path] = None) -> Results:
-    config = context.write_config(name, *annotations, start=start)
+           start: Optional[Path] = None, ignoring: bool = False) -> Results:
+    config = context.write_config(name, *annotations, start=start, ignoring=ignoring)
     peak = run_tool(
         [str(ROOT / 'tools' / 'train.py'), str(config), '--work-dir',
          str(context.work_dir / name), '--resume'],
@@ -159,13 +164,15 @@ def _judge(context: Context) -> Results:
     images = {image['id']: ids[image['file_name']] for image in labels['images']}
     names = {category['id']: classes.index(category['name']) for category in labels['categories']}
     found = [dict(image_id=images[a['image_id']], label=names[a['category_id']],
-                  score=a['score'], bbox=a['bbox']) for a in labels['annotations']]
+                  score=a['score'], bbox=a['bbox'])
+             for a in labels['annotations'] if not a['iscrowd']]
     matches = match_detections(truth, found, classes).values()
     hits = sum(int(match.hits.sum()) for match in matches)
     kept = sum(len(match.hits) for match in matches)
     objects = sum(match.num_objects for match in matches)
-    return {'labels': kept, 'precision': hits / max(kept, 1), 'recall': hits / max(objects, 1),
-            'AP': _ap_of(truth, found, classes)}
+    uncertain = len(labels['annotations']) - kept
+    return {'labels': kept, 'uncertain': uncertain, 'precision': hits / max(kept, 1),
+            'recall': hits / max(objects, 1), 'AP': _ap_of(truth, found, classes)}
 
 
 def _ap_of(truth: dict, found: List[dict], classes) -> float:
@@ -191,6 +198,11 @@ def student(context: Context) -> Results:
     return _train(context, 'student', context.labelled, context.pseudo)
 
 
+def ignoring(context: Context) -> Results:
+    """Train on true and pseudo-labels, ignoring what the teacher was not sure of."""
+    return _train(context, 'ignoring', context.labelled, context.pseudo, ignoring=True)
+
+
 def teacher_on(context: Context) -> Results:
     """Train the teacher on with its labelled images, in as many steps again."""
     return _train(context, 'teacher_on', context.labelled, start=context.checkpoint('teacher'))
@@ -200,6 +212,12 @@ def student_on(context: Context) -> Results:
     """Train the teacher on with true and pseudo-labels, in as many steps again."""
     return _train(context, 'student_on', context.labelled, context.pseudo,
                   start=context.checkpoint('teacher'))
+
+
+def ignoring_on(context: Context) -> Results:
+    """The same, ignoring what the teacher was not sure of."""
+    return _train(context, 'ignoring_on', context.labelled, context.pseudo,
+                  start=context.checkpoint('teacher'), ignoring=True)
 
 
 def full(context: Context) -> Results:
@@ -233,13 +251,17 @@ def stages(go_on: bool, with_full: bool) -> List[Stage]:
               lambda c: [c.pseudo]),
         Stage('student', 'Student on both', student),
         Stage('student_test', 'Student on the test images', test('student')),
+        Stage('ignoring', 'Student on both, ignoring uncertain labels', ignoring),
+        Stage('ignoring_test', 'That on the test images', test('ignoring')),
     ]
     if go_on:
         result += [
             Stage('teacher_on', 'Teacher trained on, labelled images alone', teacher_on),
             Stage('teacher_on_test', 'That on the test images', test('teacher_on')),
             Stage('student_on', 'Teacher trained on, pseudo-labels as well', student_on),
-            Stage('student_on_test', 'That on the test images', test('student_on'))]
+            Stage('student_on_test', 'That on the test images', test('student_on')),
+            Stage('ignoring_on', 'Teacher trained on, ignoring uncertain labels', ignoring_on),
+            Stage('ignoring_on_test', 'That on the test images', test('ignoring_on'))]
     if with_full:
         result += [Stage('full', 'With all labels', full),
                    Stage('full_test', 'With all labels, on the test images', test('full'))]
@@ -255,6 +277,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--precision', type=float, default=0.8, help='of the pseudo-labels, on the '
                         'validation images (default: 0.8)')
     parser.add_argument('--score-thr', type=float, help='one score threshold instead')
+    parser.add_argument('--ignore-above', type=float, default=0.1, help='score from which what is '
+                        'no label is uncertain (default: 0.1)')
     parser.add_argument('--configs', type=Path, default=CONFIGS, help='folder of other configs '
                         'of teacher and student')
     parser.add_argument('--seed', type=int, default=0)
@@ -280,6 +304,7 @@ def main() -> None:
         context.score_options = [
             '--precision', str(args.precision), '--labelled', str(context.annotations('valid')),
             '--labelled-images', str(context.data / 'valid')]
+    context.score_options += ['--ignore-above', str(args.ignore_above)]
     if not context.annotations('train').is_file():
         raise UserError(f'{context.annotations("train")} does not exist; give --data.')
     options = dict(data=str(context.data), share=args.share, scores=context.score_options,

@@ -5,13 +5,15 @@
 #       data/coco/unlabeled2017 --out \
 #       data/coco/annotations/pseudo_unlabeled2017.json --precision 0.8 \
 #       --labelled data/coco/annotations/instances_val2017.json \
-#       --labelled-images data/coco/val2017
+#       --labelled-images data/coco/val2017 --ignore-above 0.1
 #
-# Objects count by the score they were found with. Published: that pseudo-labels
-# of 123,000 COCO images were used, no more. Not run here.
+# Objects count by the score they were found with; below their threshold they are
+# neither objects nor background, and so are crowds. Published: that pseudo-labels of
+# 123,000 COCO images were used, no more. Not run here.
 _base_ = '../yolonas/yolonas_s_coco.py'
 
-model = dict(bbox_head=dict(instance_weights=True))
+model = dict(
+    bbox_head=dict(instance_weights=True, ignored_regions='class'))
 
 # The pipeline of COCO with weights: other first and last steps.
 load, _, *augment, _ = _base_.train_pipeline

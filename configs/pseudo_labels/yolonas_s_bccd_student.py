@@ -1,9 +1,11 @@
 # Blood cells: a fifth of the training images with labels, the rest with those of
 # the teacher, in the same number of steps and from scratch as well. One image of
-# four in each batch is a labelled one; objects of the teacher count by their score.
+# four in each batch is a labelled one; objects of the teacher count by their score,
+# and what it was not sure of is ignored.
 _base_ = './yolonas_s_bccd_teacher.py'
 
-model = dict(bbox_head=dict(instance_weights=True))
+model = dict(
+    bbox_head=dict(instance_weights=True, ignored_regions='class'))
 
 # The same pipeline with weights: other steps at both ends.
 load, _, *augment, _ = _base_.train_pipeline

@@ -214,7 +214,7 @@ def pose_config(folder: Path, batch: int) -> Path:
     cfg.sync_bn = 'torch'
     cfg.env_cfg.dist_cfg = dict(backend='nccl')
     cfg.optim_wrapper = dict(optimizer=dict(type='SGD', lr=1e-4))
-    cfg.param_scheduler = []
+    cfg.param_scheduler, cfg.randomness = [], dict(seed=0)
     return tiny.write_config(folder / f'batch_{batch}.py', cfg.to_dict())
 
 

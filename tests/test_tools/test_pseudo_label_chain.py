@@ -48,7 +48,8 @@ train_dataloader = dict(num_workers=0, persistent_workers=False)
 @pytest.mark.slow
 def test_chain(data, configs, tmp_path, capsys):
     work = tmp_path / 'work dir'
-    command = ['--data', data, '--configs', configs, '--work-dir', work, '--score-thr', 0.004]
+    command = ['--data', data, '--configs', configs, '--work-dir', work, '--score-thr', 0.004,
+               '--ignore-above', 0.001]
     assert run_tool(SCRIPT, *command) == 0, capsys.readouterr().err
     text = capsys.readouterr().out
     labelled, hidden, pseudo = (json.loads((work / f'{n}.json').read_text())
@@ -58,7 +59,7 @@ def test_chain(data, configs, tmp_path, capsys):
         i['file_name'] for i in pseudo['images']}
     assert pseudo['annotations'] and all('score' in a for a in pseudo['annotations'])
     state = json.loads((work / 'stages.json').read_text())['stages']
-    for name in ('teacher_test', 'student_test'):
+    for name in ('teacher_test', 'student_test', 'ignoring_test'):
         assert 0 <= state[name]['results']['AP'] <= 1
     assert 0 <= state['label']['results']['precision'] <= 1
     assert '| Student on the test images |' in text
@@ -70,10 +71,12 @@ def test_chain(data, configs, tmp_path, capsys):
         assert run_tool(SCRIPT, *command) == 0
     # two more stages go on from the teacher, with one source and with both
     assert run_tool(SCRIPT, *command, '--go-on') == 0, capsys.readouterr().err
-    for name, sources in (('teacher_on', 1), ('student_on', 2)):
+    for name, sources, regions in (('teacher_on', 1, None), ('student_on', 2, None),
+                                   ('ignoring_on', 2, 'class')):
         cfg = Config.fromfile(work / f'{name}_config.py')
         assert cfg.load_from == state['teacher']['results']['checkpoint']
         assert len(cfg.train_dataloader.dataset.get('datasets', [None])) == sources
+        assert cfg.model.bbox_head.get('ignored_regions') == regions
     state = json.loads((work / 'stages.json').read_text())['stages']
     assert 0 <= state['student_on_test']['results']['AP'] <= 1
     assert run_tool(SCRIPT, *command, '--share', 1.5) == 1
