@@ -30,7 +30,7 @@ CHUNK = 8  # networks whose files are open at a time
 def parse_args() -> argparse.Namespace:
     """Return the command line's options."""
     parser = new_parser(__doc__, '')
-    parser.add_argument('--target', choices=('onnxruntime', 'openvino', 'tensorrt'),
+    parser.add_argument('--target', choices=('onnxruntime', 'openvino', 'tensorrt', 'tensorrt_rtx'),
                         default='onnxruntime')
     parser.add_argument('--precisions', nargs='+', help='default: float and int8')
     parser.add_argument('--task', choices=('detection', 'pose'), default='detection')

@@ -68,18 +68,25 @@ def _operators_tensorrt(settings: Settings) -> Dict[str, Any]:
     """Return how well a table of TensorRT's operators predicts whole networks."""
     from mmyolonas.search.latency.operator_timing import check_target
     from mmyolonas.utils.errors import UserError
-    try:
-        check_target('tensorrt', ('fp16', 'int8'))
-    except UserError as error:
-        raise Skip(str(error)) from error
+    reasons = []
+    for target in ('tensorrt', 'tensorrt_rtx'):
+        try:
+            check_target(target, ('fp16', 'int8'))
+            break
+        except UserError as error:
+            reasons.append(str(error))
+    else:
+        raise Skip('; '.join(reasons))
     work = settings.folder('operators')
     run_benchmark('operator_latency.py', [
-        '--target', 'tensorrt', '--size', str(settings.size), '--fit', '12', '--test', '12',
+        '--target', target, '--size', str(settings.size), '--fit', '12', '--test', '12',
         '--out', str(work)], work.parent / 'operators.log')
-    found = read_json(work / 'tensorrt.result.json')
-    return {precision: {name: {k: rows[name][k] for k in ('spearman', 'kendall', 'error', 'worst')}
-                        for name in ('operators', 'multiplications')}
-            for precision, rows in found.items()}
+    found = read_json(work / f'{target}.result.json')
+    kept = ('spearman', 'kendall', 'error', 'worst')
+    tables = {precision: {name: {key: rows[name][key] for key in kept}
+                          for name in ('operators', 'multiplications')}
+              for precision, rows in found.items()}
+    return dict(flavour=target, **tables)
 
 
 def _operators_torch(settings: Settings) -> Dict[str, Any]:

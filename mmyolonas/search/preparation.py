@@ -38,7 +38,7 @@ class Target:
     """What the found networks are to run on.
 
     Args:
-        name (str): ``'onnxruntime'``, ``'openvino'`` or ``'tensorrt'``.
+        name (str): ``'onnxruntime'``, ``'openvino'``, ``'tensorrt'`` or ``'tensorrt_rtx'``.
         precision (str): ``'fp32'``, ``'fp16'`` or ``'int8'``.
         num_threads (int): Threads of the runtime.
         table (str, optional): Table of operator times; None for the folder's.

@@ -178,16 +178,26 @@ def test_targets_that_cannot_be_measured_are_said(monkeypatch):
     with pytest.raises(UserError, match='measuring tensorrt needs'):
         check_target('tensorrt')
 
+    def absent(flavour):
+        raise ImportError(flavour)
 
-def test_tensorrt_needs_a_gpu(monkeypatch):
-    monkeypatch.setattr('mmyolonas.runtime.tensorrt_api.TensorRTApi', lambda *_: None)
+    monkeypatch.setattr('mmyolonas.runtime.tensorrt_api.TensorRTApi', absent)
+    with pytest.raises(UserError, match='pip install tensorrt-rtx-cu12'):
+        check_target('tensorrt_rtx')
+
+
+@pytest.mark.parametrize('flavour', ['tensorrt', 'tensorrt_rtx'])
+def test_tensorrt_needs_a_gpu(monkeypatch, flavour):
+    asked = []
+    monkeypatch.setattr('mmyolonas.runtime.tensorrt_api.TensorRTApi', asked.append)
 
     def no_gpu(*_):
         raise RuntimeError('no GPU was found.')
 
     monkeypatch.setattr('mmyolonas.runtime.cuda.Cuda', no_gpu)
     with pytest.raises(UserError, match='cannot be measured here: no GPU was found'):
-        check_target('tensorrt', ['fp16', 'int8'])
+        check_target(flavour, ['fp16', 'int8'])
+    assert asked == [flavour]
 
 
 # ---------------------------------------------------------------------- measuring

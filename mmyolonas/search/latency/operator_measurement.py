@@ -28,7 +28,7 @@ def measure_table(models: Iterable[Tuple[str, Union[Model, Callable[[], Model]]]
         models (Iterable[tuple]): Name and model (or a function that returns it, called
             if it is not measured yet), optionally followed by the input size. Instead of
             a model also its float export.
-        target (str): ``'onnxruntime'``, ``'openvino'`` or ``'tensorrt'``.
+        target (str): ``'onnxruntime'``, ``'openvino'``, ``'tensorrt'`` or ``'tensorrt_rtx'``.
         precisions (Sequence[str]): ``'fp32'``, ``'int8'`` or, for TensorRT, ``'fp16'``.
         input_size (int | Sequence[int]): For models without one of their own.
         num_threads (int): Threads of the runtime. Defaults to 1.

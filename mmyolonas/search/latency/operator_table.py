@@ -68,7 +68,7 @@ class OperatorTable:
     """Times of operators on a target, and what follows for a network.
 
     Args:
-        target (str): ``'onnxruntime'``, ``'openvino'`` or ``'tensorrt'``.
+        target (str): ``'onnxruntime'``, ``'openvino'``, ``'tensorrt'`` or ``'tensorrt_rtx'``.
         machine (dict): What it was measured on; see
             :func:`mmyolonas.runtime.machine.describe_machine`.
         networks (list[NetworkRecord]): Measurements.

@@ -24,7 +24,10 @@ from mmyolonas.utils import UserError
 #: Precisions by target, the first two of which are measured unless others are named.
 TARGETS: Dict[str, Tuple[str, ...]] = dict(
     onnxruntime=('fp32', 'int8'), openvino=('fp32', 'int8'),
-    tensorrt=('fp16', 'int8', 'fp32'))
+    tensorrt=('fp16', 'int8', 'fp32'), tensorrt_rtx=('fp16', 'int8', 'fp32'))
+
+#: What brings a target's package, if it is called otherwise.
+_DISTRIBUTIONS = dict(tensorrt_rtx='tensorrt-rtx-cu12')
 
 #: Range of every tensor of the files that are timed: the time does not depend on it.
 _RANGE = 4.
@@ -60,16 +63,16 @@ def check_target(target: str, precisions: Sequence[str] = ()) -> None:
             raise UserError(f'{target} is not measured in {precision}; choose from '
                             f'{", ".join(TARGETS[target])}.')
     try:
-        if target == 'tensorrt':
+        if target.startswith('tensorrt'):
             from mmyolonas.runtime.cuda import Cuda
             from mmyolonas.runtime.tensorrt_api import TensorRTApi
-            TensorRTApi('tensorrt')
+            TensorRTApi(target)
             Cuda().close()
         else:
             __import__(target)
     except ImportError as error:
         raise UserError(f'measuring {target} needs the package {target}, which is not '
-                        f'installed: pip install {target}') from error
+                        f'installed: pip install {_DISTRIBUTIONS.get(target, target)}') from error
     except RuntimeError as error:
         raise UserError(f'{target} cannot be measured here: {error}') from error
 
@@ -140,8 +143,8 @@ class NetworkFile:
             model = runtime.make(runtime.candidates)
         onnx.save(model, self.path)
         self._session = None
-        if target == 'tensorrt':
-            self._session = _open_tensorrt(self.path, precision)
+        if target.startswith('tensorrt'):
+            self._session = _open_tensorrt(self.path, precision, target)
 
     def open(self) -> Callable[[np.ndarray], list]:
         """Return a function that runs the network once."""
@@ -185,11 +188,12 @@ def _layer_nodes(layer: str) -> List[str]:
     return [part for part in re.split(r' \+ | to |\.{3}|\|\||[{}\[\]]', layer) if part]
 
 
-def _open_tensorrt(path: str, precision: str):
+def _open_tensorrt(path: str, precision: str, flavour: str):
     from mmyolonas.deploy.tensorrt_builder import EngineOptions, build_engine
     from mmyolonas.runtime.tensorrt_session import TensorRTSession
     options = EngineOptions('int8_fp16' if precision == 'int8' else precision)
-    return TensorRTSession(build_engine(path, options=options, use_cache=False).path)
+    info = build_engine(path, backend=flavour, options=options, use_cache=False)
+    return TensorRTSession(info.path, flavour)
 
 
 def time_network(model: onnx.ModelProto, target: str, precisions: Sequence[str],

@@ -18,7 +18,7 @@ def measure_models(space: Space, genomes: Dict[str, Genome], num_classes: int, t
         space (Space): The space.
         genomes (dict): Architectures by name.
         num_classes (int): Classes, or key points.
-        target (str): ``'onnxruntime'``, ``'openvino'`` or ``'tensorrt'``.
+        target (str): ``'onnxruntime'``, ``'openvino'``, ``'tensorrt'`` or ``'tensorrt_rtx'``.
         precision (str): ``'fp32'``, ``'fp16'`` or ``'int8'``.
         num_threads (int): Threads of the runtime. Defaults to 1.
         repeats (int): Timed runs of each. Defaults to 50.
