@@ -7,10 +7,13 @@ standard deviation and the difference within each seed; and what a step costs, p
 distilled step taken in turn on the same batch, in processor time.
 
 With --longer N the plain student is also trained for N epochs, as many as take the time of
-distilling. Each training is continued where it was and nothing finished is repeated; more
-seeds and --longer may be asked for later. Results: results.json and summary.md in the work folder.
+distilling; with --cheaper it is also distilled from a teacher that is asked in every second
+step about images of half the size. Each training is continued where it was and nothing
+finished is repeated; more seeds, --longer and --cheaper may be asked for later. Results:
+results.json and summary.md in the work folder.
 """
 import argparse
+import math
 import statistics
 import sys
 from dataclasses import dataclass
@@ -29,6 +32,7 @@ from mmyolonas.visualization import read_log
 
 METRICS = ('coco/bbox_mAP', 'coco/bbox_mAP_50')
 ARMS = ('plain', 'distilled')
+CHEAPER = 'distilled, cheaper'
 
 
 @dataclass
@@ -112,18 +116,21 @@ def train_student(context: Context, arm: str, seed: int) -> Results:
     config = load_config(str(args.student_config))
     position = [hook['type'] for hook in config.custom_hooks].index('mmyolonas.DistillationHook')
     hook = f'custom_hooks.{position}'
-    if arm != 'distilled':  # the hook is there, and idle: the arms differ in nothing else
+    # without a teacher the hook is there, and idle: the arms differ in nothing else
+    if not arm.startswith('distilled'):
         options = [f'{hook}.teacher=ema', f'{hook}.schedule.begin={epochs}',
                    f'{hook}.schedule.warmup=0']
     else:
         options = [f'{hook}.teacher.config={args.teacher_config}',
                    f'{hook}.teacher.checkpoint={last_checkpoint(str(context.teacher_dir))}']
+    if arm == CHEAPER:
+        options += [f'{hook}.every=2', f'{hook}.teacher.input_scale=0.5']
     return train(context, args.student_config, context.run_dir(arm, seed), epochs,
                  [f'randomness.seed={seed}', *options])
 
 
 def measure_cost(context: Context) -> Results:
-    """Time training steps with the teacher and without, in turn."""
+    """Time training steps in turn: without a teacher, with it, with it on half the size."""
     import torch
     from mmengine.optim import OptimWrapper
     from mmengine.runner import Runner
@@ -147,21 +154,30 @@ def measure_cost(context: Context) -> Results:
                      DistillationTerms(head, TermSettings(weights=dict(cls=1.0, dfl=1.0))))
     optimizer = OptimWrapper(torch.optim.AdamW(student.parameters(), lr=1e-5))
     batch = next(iter(Runner.build_dataloader(cfg.train_dataloader, seed=0)))
-    seconds: Dict[str, List[float]] = {arm: [] for arm in ARMS}
+    seconds: Dict[str, List[float]] = {arm: [] for arm in (*ARMS, 'half')}
     for _ in range(args.rounds + 1):
-        for arm in ARMS:
-            tap.factor = float(arm == 'distilled')
+        for arm in seconds:
+            tap.factor = float(arm != 'plain')
+            teacher.input_scale = 0.5 if arm == 'half' else 1.
             seconds[arm] += timed(lambda: student.train_step(batch, optimizer), clock='cpu')
-    plain, distilled = (seconds[arm][1:] for arm in ARMS)  # the first round warms up
+    # the first round warms up
+    plain, distilled, half = (values[1:] for values in seconds.values())
+    cheaper = [(a + b) / 2 for a, b in zip(plain, half)]  # in every second step
+    found = {}
+    for name, values in (('plain', plain), ('distilled', distilled), ('half', half),
+                         ('cheaper', cheaper)):
+        found[f'{name}_ms'] = 1e3 * statistics.median(values)
+        found[f'{name}_ratio'] = statistics.median(b / a for a, b in zip(plain, values))
     ratios = [b / a for a, b in zip(plain, distilled)]
-    return dict(plain_ms=1e3 * statistics.median(plain),
-                distilled_ms=1e3 * statistics.median(distilled),
-                ratio=statistics.median(ratios), ratio_low=min(ratios), ratio_high=max(ratios))
+    return dict(found, ratio=statistics.median(ratios), ratio_low=min(ratios),
+                ratio_high=max(ratios))
 
 
 def arms(args: argparse.Namespace) -> Dict[str, int]:
     """Return the students of each seed: epochs by name."""
     found = dict.fromkeys(ARMS, args.epochs)
+    if args.cheaper:
+        found[CHEAPER] = args.epochs
     if args.longer:
         found[f'plain, {args.longer} epochs'] = args.longer
     return found
@@ -199,10 +215,11 @@ def report(runner: StageRunner, args: argparse.Namespace) -> str:
     results: dict = dict(seeds=seeds, teacher=teacher, cost=cost, arms={}, gain={})
     values = {arm: {name: [runner.results(f'{arm}-{seed}')[name] for seed in seeds]
                     for name in METRICS} for arm in students}
+    columns = {'distilled': 'distilled_ms', CHEAPER: 'cheaper_ms'}
     for arm in students if seeds else ():
         cells = ['{:.3f} ± {:.3f}'.format(*spread(values[arm][name])) for name in METRICS]
         lines.append(f'| {arm} | {" | ".join(cells)} | '
-                     f'{cost["distilled_ms" if arm == "distilled" else "plain_ms"]:.0f} ms |')
+                     f'{cost.get(columns.get(arm, "plain_ms"), math.nan):.0f} ms |')
         results['arms'][arm] = values[arm]
     if seeds:
         gains = {name: [b - a for a, b in zip(*(values[arm][name] for arm in ARMS))]
@@ -238,6 +255,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--rounds', type=int, default=5, help='timed steps (default: 5)')
     parser.add_argument('--longer', type=int, metavar='N', help='train the plain student for N '
                         'epochs too')
+    parser.add_argument('--cheaper', action='store_true', help='distil in every second step and '
+                        'from images of half the size too')
     add_cfg_options(parser)
     return parser.parse_args()
 

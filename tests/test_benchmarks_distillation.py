@@ -52,8 +52,9 @@ def test_distillation(tmp_path):
     for values in results['arms'].values():
         assert all(len(value) == 2 for value in values.values())
     assert results['cost']['distilled_ms'] > results['cost']['plain_ms'] > 0
-    text = run('3', '--longer', '3')
+    text = run('3', '--longer', '3', '--cheaper')
     assert text.count('done before') == 5 and '| plain, 3 epochs |' in text
+    assert '| distilled, cheaper |' in text
     losses = [(tmp_path / 'out' / f'{arm}_3' / 'train.log').read_text()
               for arm in ('plain', 'distilled')]
     assert 'loss_kd_cls' not in losses[0] and 'loss_kd_cls' in losses[1]
