@@ -22,7 +22,7 @@ from typing import Dict, List, Optional
 
 from mmyolonas.utils import arguments
 from mmyolonas.utils.cli import add_config_options, new_parser, run_main
-from mmyolonas.utils.errors import UserError
+from mmyolonas.utils.errors import UserError, refuse_not_numbers
 from mmyolonas.utils.images import find_images
 from mmyolonas.utils.outputs import check_distinct, check_file
 from mmyolonas.workflows.pseudo_labels.pseudo_labels import (
@@ -131,6 +131,7 @@ def _share(value: Optional[float]) -> str:
 def main() -> None:
     """Run the tool."""
     args = parse_args()
+    refuse_not_numbers()
     check_file(args.out, suffixes=('.json', ))
     check_distinct({'--out': args.out}, {'--labelled': args.labelled})
     options = PseudoLabelOptions(

@@ -8,7 +8,7 @@ from mmyolonas.utils.building import switch_to_deploy
 from mmyolonas.utils.checkpoints import check_checkpoint
 from mmyolonas.utils.cli import add_config_options, add_run_options, new_parser, run_main
 from mmyolonas.utils.configs import load_config
-from mmyolonas.utils.errors import UserError
+from mmyolonas.utils.errors import UserError, refuse_not_numbers
 from mmyolonas.utils.outputs import check_distinct, check_file
 
 EXAMPLES = '''examples:
@@ -64,6 +64,7 @@ def use_tta(cfg: Config) -> None:
 def main() -> None:
     """Run the tool."""
     args = parse_args()
+    refuse_not_numbers()
     check_file(args.out, suffixes=('.pkl', '.pickle'))
     if args.fuse and args.tta:
         raise UserError('--fuse and --tta cannot be combined.')

@@ -13,7 +13,7 @@ from mmyolonas.inference.tracking import TRACKERS, Tracker
 from mmyolonas.inference.writers import JsonLinesWriter, VideoWriter
 from mmyolonas.utils import arguments
 from mmyolonas.utils.cli import add_config_options, new_parser
-from mmyolonas.utils.errors import UserError
+from mmyolonas.utils.errors import UserError, refuse_not_numbers
 from mmyolonas.utils.files import write_image
 from mmyolonas.utils.images import Frame, VideoSource, find_images, iter_images
 from mmyolonas.utils.optional import require
@@ -68,6 +68,7 @@ def _add_options(parser: argparse.ArgumentParser, pose: bool) -> None:
 
 
 def _predictor(args: argparse.Namespace) -> Predictor:
+    refuse_not_numbers()
     options = InferenceOptions(
         score_thr=args.score_thr, iou_thr=args.iou_thr, max_per_img=args.max_per_img,
         classes=getattr(args, 'classes', None),

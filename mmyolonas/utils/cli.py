@@ -27,6 +27,8 @@ UNEXPECTED, INTERRUPTED = 3, 130
 #: Environment variable with the folder of the log of unexpected errors.
 LOG_FOLDER = 'MMYOLONAS_LOG_DIR'
 _LOG = 'mmyolonas_errors.log'
+#: Keys of a config: names and numbers with dots between them.
+_KEY = re.compile(r'[\w/-]+(\.[\w/-]+)*')
 #: What mmengine says of a name or a value in a config that does not exist or fit.
 _CONFIG = re.compile(r'is not in the \S+ registry|^["\']?class `\w+` in ')
 
@@ -127,6 +129,9 @@ class ConfigOptions(DictAction):
         for item in values:
             if not item.partition('=')[0].strip() or '=' not in item:
                 parser.error(f'argument {option_string}: takes KEY=VALUE, got {item!r}')
+            if not _KEY.fullmatch(item.partition('=')[0].strip()):
+                parser.error(f'argument {option_string}: {item.partition("=")[0]!r} is no key of a '
+                             'config')
         try:
             super().__call__(parser, namespace, values, option_string)
         except Exception as error:

@@ -32,7 +32,7 @@ def load_config(path: str, cfg_options: Optional[dict] = None) -> Config:
         cfg = Config.fromfile(path)
     except (UserError, MemoryError):
         raise
-    except Exception as error:  # a config is code, and may fail in every way
+    except (Exception, SystemExit) as error:  # a config is code, and may fail in every way
         reason = ' '.join(str(error).split())[:300]
         raise UserError(f'config {path} cannot be read: {type(error).__name__}: {reason}') \
             from error

@@ -140,6 +140,8 @@ def check_header(data: bytes, path: str) -> ImageHeader:
     kind = _kind(data)
     header = read_header(io.BytesIO(data))
     if header is None:
+        if kind is None and (other := _other_kind(data)):
+            raise ImageError(f"image file '{path}' is {other}")
         if kind is None:
             raise ImageError(f"image file '{path}' is not an image (it begins with "
                              f'{bytes(data[:8])!r}): replace it or remove it from the annotations')
@@ -161,6 +163,47 @@ def check_header(data: bytes, path: str) -> ImageHeader:
 
 def _kind(data: bytes) -> Optional[str]:
     return next((name for start, name in _FORMATS.items() if data.startswith(start)), None)
+
+
+def _other_kind(data: bytes) -> str:
+    """Return what a file is that looks like an image by its name alone, and what to do."""
+    start = bytes(data[:64])
+    if start[4:8] == b'ftyp' and start[8:12] in (b'heic', b'heix', b'mif1', b'msf1', b'avif',
+                                                 b'avis'):
+        return 'a HEIF or AVIF picture, which is not read here: convert it to JPEG or PNG'
+    if start.startswith(b'version https://git-lfs'):
+        return 'a pointer of Git LFS, not the picture itself: fetch it with `git lfs pull`'
+    if start.lstrip().lower().startswith((b'<!doctype', b'<html')):
+        return 'a web page: the download went wrong, get the picture again'
+    if b'<svg' in data[:1000]:
+        return 'a drawing (SVG): convert it to PNG'
+    return ''
+
+
+def holds_several(data: bytes) -> bool:
+    """Whether an image file is an animation or holds several pages, by its first bytes."""
+    if data.startswith(b'RIFF') and data[12:16] == b'VP8X':
+        return bool(data[20] & 2) if len(data) > 20 else False
+    if data.startswith(b'\x89PNG'):
+        return b'acTL' in data[8:200]
+    if data.startswith(b'GIF8'):
+        from PIL import Image
+        try:
+            with Image.open(io.BytesIO(data)) as image:
+                return bool(image.is_animated)  # looks for a second picture alone
+        except Exception:  # noqa: BLE001, damaged files raise whatever they like
+            return False
+    order, big = _TIFF.get(bytes(data[:4]), ('', False))
+    if not order or big:
+        return False
+
+    def number(place: int, size: int) -> int:
+        return int.from_bytes(data[place:place + size], order)
+
+    first = number(4, 4)
+    place = number(first + 2 + 12 * number(first, 2), 4)
+    # the first tag of a smaller copy of the picture says that it is one
+    return 0 < place < len(data) and not (number(place + 2, 2) == 254 and number(place + 10, 4) & 1)
 
 
 def is_cut_short(data: bytes) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import IMAGE_SUFFIXES, OTHER_PICTURES
-from mmyolonas.utils.image_checks import ImageError, check_header, read_header
+from mmyolonas.utils.image_checks import ImageError, check_header, holds_several, read_header
 
 
 @dataclass
@@ -123,6 +123,9 @@ def decode_image(data: bytes, path: str, flags: int = cv2.IMREAD_COLOR) -> np.nd
             break
     if image is None:
         raise ImageError(f"image file '{path}' is a damaged {header.format} file: copy it again")
+    if holds_several(data):
+        _warn_once(('several', header.format), f"image '{path}' is an animation or holds several "
+                   'pages, of which the first is taken: make a picture of each to use the others')
     if image.dtype != np.uint8:
         image = to_8_bits(image, path)
     if image.ndim == 2:
@@ -137,15 +140,23 @@ def to_8_bits(image: np.ndarray, path: str) -> np.ndarray:
     almost black. The smallest of 8, 10, 12, 14 and 16 bits that holds the brightest
     value is taken to be the range; ``MMYOLONAS_IMAGE_BITS`` sets it for all images,
     which keeps frames comparable. Floating point is taken for 0..1, 0..255 or 16
-    bits, by its largest value; NaN is black.
+    bits, by its largest value; NaN is black. Where there are values below zero all
+    from the smallest to the largest are spread over 0..255.
 
     Args:
         image (ndarray): Of any number type.
-        path (str): Its name, for the warning.
+        path (str): Its name, for messages.
+
+    Raises:
+        ImageError: There is no finite number in it.
     """
-    values = np.nan_to_num(image, nan=0, posinf=0, neginf=0) if image.dtype.kind == 'f' else image
-    brightest = float(values.max(initial=0))
+    values = _finite(image, path) if image.dtype.kind == 'f' else image
+    darkest, brightest = float(values.min(initial=0)), float(values.max(initial=0))
     fixed = _fixed_bits()
+    if darkest < 0:
+        _warn_of_depth(image.dtype, f'values from {darkest:.4g} to {brightest:.4g}', path)
+        spread = (values.astype(np.float64) - darkest) * (255 / (brightest - darkest))
+        return np.clip(spread + 0.5, 0, 255).astype(np.uint8)
     if image.dtype.kind == 'f' and brightest <= 1 and fixed is None:
         bits, full = 'a range of 0 to 1', 1.
     else:
@@ -166,18 +177,33 @@ def _fixed_bits() -> Optional[int]:
     return int(text) if text else None
 
 
+def _finite(image: np.ndarray, path: str) -> np.ndarray:
+    """Return an image with black for what is no finite number."""
+    sound = np.isfinite(image)
+    if not sound.any():
+        raise ImageError(f"image file '{path}' holds no finite numbers (NaN): make it again")
+    if not sound.all():
+        _warn_once(('nan', str(image.dtype)), f"image '{path}' holds values that are not finite "
+                   'numbers (NaN); they became black')
+    return np.where(sound, image, 0)
+
+
 _WARNED: Set[Tuple[str, str]] = set()
+
+
+def _warn_once(kind: Tuple[str, str], text: str) -> None:
+    if kind not in _WARNED:
+        _WARNED.add(kind)
+        warnings.warn(text, stacklevel=4)
 
 
 def _warn_of_depth(dtype: np.dtype, bits: str, path: str) -> None:
     """Warn once for each kind of image that is not the usual 8 or full 16 bits."""
-    kind = (str(dtype), bits)
-    if kind not in _WARNED and kind != ('uint16', '16 bits'):
-        _WARNED.add(kind)
-        warnings.warn(
-            f"image '{path}' ({dtype}) uses {bits}, which became 0..255: if images must keep their "
-            'brightness relative to each other, convert them to 8 bits with one factor, or set '
-            'the environment variable MMYOLONAS_IMAGE_BITS', stacklevel=3)
+    kind = (str(dtype), bits.split()[0])
+    if kind != ('uint16', '16'):
+        _warn_once(kind, f"image '{path}' ({dtype}) uses {bits}, which became 0..255: if images "
+                   'must keep their brightness relative to each other, convert them to 8 bits with '
+                   'one factor, or set the environment variable MMYOLONAS_IMAGE_BITS')
 
 
 def iter_images(paths: Iterable[Path], failures: Optional[List[str]] = None) -> Iterator[Frame]:

@@ -34,7 +34,7 @@ def read_log(work_dir: PathLike) -> TrainingLog:
         work_dir (str | Path): Work folder, or one ``scalars.json``.
 
     Raises:
-        UserError: There is no log.
+        UserError: There is no log, or nothing in it.
     """
     path = Path(work_dir)
     files = [path] if path.is_file() else sorted(path.glob('*/vis_data/scalars.json'))
@@ -53,7 +53,11 @@ def read_log(work_dir: PathLike) -> TrainingLog:
             for name, value in record.items():
                 if _is_number(value) and name not in ('iter', 'epoch'):
                     target[name][step] = value
-    return TrainingLog(_sorted(train), _sorted(val))
+    log = TrainingLog(_sorted(train), _sorted(val))
+    if not log.train and not log.val:
+        raise UserError(f'{path} holds no number of a training: it has just begun, or the file is '
+                        'another one or damaged.')
+    return log
 
 
 def _is_number(value: Any) -> bool:

@@ -195,3 +195,56 @@ def test_xml_with_a_namespace(tmp_path):
     for path in (root / 'Annotations').iterdir():
         path.write_text(path.read_text().replace('<annotation>', '<annotation xmlns="http://x">'))
     assert boxes_of(read_layout(root), 'train') == expected
+
+
+@pytest.mark.parametrize('name,text,expected', [
+    ('0.txt', 'Car 0.00 0 -1.5 10 20 50 60 1.5 1.6 3.7 1 2 3 -1.6\n', 'KITTI'),
+    ('0.txt', 'gsd:0.1\n10 10 50 10 50 40 10 40 plane 0\n', 'DOTA'),
+    ('0.txt', '10 10 50 10 50 40 10 40 plane 0\n', 'DOTA'),
+    ('gt.txt', 'a/0.jpg\n1\n10 20 30 40 0 0 0 0 0 0\n', 'WIDER FACE'),
+    ('0.txt', '10,20,30,40,1,4,0,0\n', 'VisDrone or MOT'),
+    ('a.xml', "<?xml version='1.0'?>\n<dataset><images><image file='0.png'><box top='1'/>", 'dlib'),
+    ('a.xml', '<sequence name="x"><frame num="1">', 'UA-DETRAC'),
+    ('a.json', '{"info": {}, "categories": {}, "items": []}', 'Datumaro'),
+    ('a.json', '[{"ID": "x", "DataRow": {"externalId": "0.png"}}]', 'Labelbox'),
+    ('a.json', '[{"image_id": 1, "category_id": 1, "bbox": [], "score": 0.9}]', 'COCO results'),
+    ('a.csv', 'filename,region_count,region_shape_attributes\n', 'a table of VIA'),
+    ('a.csv', 'image_id,PredictionString\n0,cat 1 2 3 4\n', 'one cell'),
+    ('a.csv', 'images/0.png,10,20,40,60,cat\n', 'names its columns')])
+def test_other_labels_are_named_by_their_content(name, text, expected, tmp_path):
+    (tmp_path / 'images').mkdir()
+    (tmp_path / 'images' / '0.png').touch()
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=f'holds no labels in a layout known here: .*{expected}'):
+        read_layout(tmp_path)
+
+
+def test_centres_in_place_of_corners():
+    """Objects at the right and lower border give them away."""
+    rng = np.random.default_rng(0)
+    sides = rng.uniform(20, 60, (40, 2))
+    corner = rng.uniform(0, 100 - sides)
+    sizes = np.full((40, 2), 100.)
+    usable = np.ones(40, bool)
+    check_boxes(np.hstack([corner, sides]), sizes, [{}] * 40, usable, 'a.json')
+    with pytest.raises(DataError, match='x and y of the boxes are their centres'):
+        check_boxes(np.hstack([corner + sides / 2, sides]), sizes, [{}] * 40, usable, 'a.json')
+
+
+def test_yolo_boxes_as_corners(tmp_path):
+    root = write_layout(tmp_path, 'yolo', 6, 0)
+    for path in (root / 'train' / 'labels').iterdir():
+        rows = np.loadtxt(path, ndmin=2)
+        rows[:, 1:] = np.hstack([rows[:, 1:3] - rows[:, 3:] / 2, rows[:, 1:3] + rows[:, 3:] / 2])
+        np.savetxt(path, rows, '%g')
+    with pytest.raises(DataError, match='are two corners'):
+        read_layout(root)
+
+
+def test_table_with_decimal_commas(tmp_path):
+    expected = export(tmp_path, 'csv')
+    path = tmp_path / '_annotations.csv'
+    lines = [line.split(',') for line in path.read_text(encoding='utf-8-sig').splitlines()]
+    path.write_text('\n'.join(';'.join([*line[:4], *(f'{v},0' if v.isdigit() else v
+                                                     for v in line[4:])]) for line in lines))
+    assert boxes_of(read_layout(tmp_path), 'train') == expected

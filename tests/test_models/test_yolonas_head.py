@@ -1,4 +1,6 @@
 """The head within a detector: training edge cases and the way back to the image."""
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from mmyolonas.models.dense_heads import YOLONASHead
 from mmyolonas.models.detectors import YOLONAS
 from mmyolonas.models.necks import YOLONASPAN
 from mmyolonas.registry import MODELS
+from mmyolonas.utils.errors import NotNumbers, UserError, refuse_not_numbers
 from tests.tiny import model_config
 
 
@@ -193,3 +196,27 @@ def test_detector_fuses_every_block(detector):
     assert not any('branch' in name or 'post_bn' in name for name in model.state_dict())
     for ours, before in zip(model.bbox_head.decode(model.extract_feat(x)), expected):
         torch.testing.assert_close(ours, before, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('fault', ['weights', 'std'])
+def test_scores_that_are_no_numbers_are_said(detector, fault):
+    """Finite weights that are too large, or a standard deviation of zero."""
+    image = dict(inputs=[torch.full((3, 64, 64), 50, dtype=torch.uint8)], data_samples=[sample()])
+    if fault == 'weights':
+        for parameter in detector.bbox_head.parameters():
+            parameter.data.fill_(3e38)
+    else:
+        detector.data_preprocessor.std.zero_()
+        detector.data_preprocessor.mean.fill_(50)
+    with pytest.warns(NotNumbers, match='predictions are not numbers'):
+        assert not len(detector.eval().test_step(image)[0].pred_instances)
+    with warnings.catch_warnings():
+        refuse_not_numbers()
+        with pytest.raises(UserError, match='nothing can be found'):
+            detector.test_step(image)
+
+
+@pytest.mark.parametrize('number', [0, -1, 1.5, None, 'a', True])
+def test_number_of_classes(number):
+    with pytest.raises(ValueError, match='num_classes must be a whole number of at least 1'):
+        YOLONASHead(number)

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from mmyolonas.utils import UserError, arguments
-from mmyolonas.utils.cli import run_main
+from mmyolonas.utils.cli import add_cfg_options, run_main
 from mmyolonas.utils.data_error import DataError
 from mmyolonas.utils.outputs import check_distinct, check_file, check_folder
 
@@ -95,3 +95,13 @@ def test_two_outputs_in_one(tmp_path, monkeypatch):
                             ({'--out': 'a'}, {'SRC': tmp_path / 'a'})):
         with pytest.raises(UserError, match='same file'):
             check_distinct(outputs, inputs)
+
+
+@pytest.mark.parametrize('key', ['{{$HOME}}', 'a b', 'a..b', '.a', 'a.', "a'b"])
+def test_keys_that_no_config_has(key, capsys):
+    """mmengine would write them into a file that Python cannot read."""
+    parser = argparse.ArgumentParser()
+    add_cfg_options(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(['--cfg-options', f'{key}=1'])
+    assert 'takes KEY=VALUE' in (text := capsys.readouterr().err) or 'is no key' in text

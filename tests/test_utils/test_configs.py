@@ -23,7 +23,7 @@ def test_a_loader_without_workers(tmp_path):
 
 @pytest.mark.parametrize('text', [
     'a = (', 'a = b', 'raise RuntimeError("x\\ny")', 'a = {{$X:(}}',
-    '_base_ = "none.py"', '\0', 'a = 1 / 0', '\xff'])
+    '_base_ = "none.py"', '\0', 'a = 1 / 0', '\xff', 'import sys; sys.exit(3)'])
 def test_configs_that_cannot_be_read(text, tmp_path):
     path = tmp_path / 'config.py'
     path.write_bytes(text.encode('latin-1'))

@@ -164,7 +164,7 @@ def test_limit_can_be_set(tmp_path, monkeypatch):
 
 
 def test_damage_is_said(tmp_path):
-    for content, expected in ((b'', 'is empty'), (b'<html>', 'is not an image'),
+    for content, expected in ((b'', 'is empty'), (b'<html>', 'is a web page'),
                               (b'BM' + bytes(30), 'damaged BMP'), (b'\x89PNG\r\n\x1a\n', 'cut sh')):
         path = tmp_path / 'x.jpg'
         path.write_bytes(content)
@@ -173,3 +173,41 @@ def test_damage_is_said(tmp_path):
     assert 'does not exist' in image_problem(str(tmp_path / 'none'))
     assert 'does not exist' in image_problem('a\0b')
     assert 'does not exist' in image_problem(str(tmp_path))
+
+
+@pytest.mark.parametrize('start,expected', [
+    (b'\0\0\0\x18ftypheic' + bytes(40), 'HEIF or AVIF'), (b'\0\0\0\x1cftypavif', 'HEIF or AVIF'),
+    (b'version https://git-lfs.github.com/spec/v1\n', 'git lfs pull'),
+    (b'<?xml version="1.0"?><svg width="9"/>', 'SVG'), (b'%PDF-1.4', 'is not an image')])
+def test_what_is_no_picture_is_named(start, expected):
+    with pytest.raises(ImageError, match=expected):
+        decode_image(start, 'a.jpg')
+
+
+@pytest.mark.parametrize('kind,mode', [('TIFF', 'RGB'), ('WEBP', 'RGB'), ('PNG', 'RGB'),
+                                       ('GIF', 'P')])
+def test_several_pictures_in_a_file(kind, mode):
+    """The first one is taken, which is said once."""
+    first, second = photo().convert(mode), photo().rotate(180).convert(mode)
+    many = encoded(first, kind, save_all=True, append_images=[second, second])
+    with pytest.warns(UserWarning, match='holds several pages, of which the first is taken'):
+        image = decode_image(many, 'a')
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        alone = decode_image(encoded(first, kind), 'a')
+        decode_image(many, 'a')
+    assert np.abs(image.astype(int) - alone).mean() < 4
+
+
+def test_values_below_zero():
+    values = (RAMP.astype(np.int16) * 4 - 500)
+    with pytest.warns(UserWarning, match='values from -500 to 508, which became'):
+        image = decode_image(cv2.imencode('.tif', values)[1].tobytes(), 'a.tif')
+    assert np.abs(image[..., 0] - RAMP * (255 / 252)).max() <= 1
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
+def test_no_finite_value(value):
+    data = cv2.imencode('.tif', np.full((9, 9), value, np.float32))[1].tobytes()
+    with pytest.raises(ImageError, match='holds no finite numbers'):
+        decode_image(data, 'a.tif')

@@ -76,3 +76,11 @@ def test_log_of_a_resumed_training(tmp_path):
         plot_curves({'run': log}, tmp_path / 'curves.png', ['mAP'])
     with pytest.raises(UserError, match='no training log'):
         read_log(tmp_path / 'none')
+
+
+@pytest.mark.parametrize('text', ['', '{', 'null\n', '{"step": 1, "loss": "x"}\n', '[1]\n'])
+def test_log_without_a_number(text, tmp_path):
+    """No empty picture."""
+    (tmp_path / 'scalars.json').write_text(text)
+    with pytest.raises(UserError, match='holds no number of a training'):
+        read_log(tmp_path / 'scalars.json')

@@ -34,7 +34,7 @@ def main() -> None:
     for name, log in logs.items():
         for metric, (epochs, values) in log.val.items():
             if 'time' not in metric:
-                best = max(range(len(values)), key=values.__getitem__)
+                best = max(range(len(values)), key=lambda i: (values[i] == values[i], values[i]))
                 print(f'{name}  {metric}: last {values[-1]:.4f}, best {values[best]:.4f} at '
                       f'epoch {epochs[best]:g}')
 

@@ -40,6 +40,8 @@ def check_boxes(boxes: np.ndarray, sizes: np.ndarray, annotations: Sequence[Dict
         raise DataError(start + _FRACTIONS)
     if corners(boxes, sizes, annotations):
         raise DataError(start + _CORNERS)
+    if centres(boxes, sizes):
+        raise DataError(start + _CENTRES)
 
 
 def check_ignored(ignored: int, others: int, name: str) -> None:
@@ -59,6 +61,8 @@ _FRACTIONS = ('the boxes are fractions of the image (no number is above 1), COCO
               'multiply x and width by the width of the image, y and height by its height')
 _CORNERS = ('the boxes are the corners x1, y1, x2, y2, COCO has x, y, width, height: subtract the '
             'first corner from the second')
+_CENTRES = ('x and y of the boxes are their centres, COCO has the upper left corner: subtract half '
+            'the width and half the height')
 
 
 def _why_none(boxes: np.ndarray, sizes: np.ndarray) -> str:
@@ -110,3 +114,17 @@ def corners(boxes: np.ndarray, sizes: np.ndarray,
     with np.errstate(over='ignore'):
         over = (boxes[:, :2] + boxes[:, 2:] > sizes + 1).any(1)
     return bool(fits.mean() >= _MOST and over.mean() > 0.4)
+
+
+def centres(boxes: np.ndarray, sizes: np.ndarray) -> bool:
+    """Whether x and y of boxes are centres: as such they fit, as corners many reach out."""
+    finite = np.isfinite(boxes).all(1)
+    boxes, sizes = boxes[finite], sizes[finite]
+    if len(boxes) < _FEW:
+        return False
+    with np.errstate(over='ignore'):
+        half = boxes[:, 2:] / 2
+        fits = ((half > 0) & (boxes[:, :2] - half >= -1)
+                & (boxes[:, :2] + half <= sizes + 1)).all(1)
+        over = (boxes[:, :2] + boxes[:, 2:] > sizes + 1).any(1)
+    return bool(fits.mean() >= _MOST and over.mean() > 0.3)

@@ -11,7 +11,7 @@ def clean_poses(data: Dict[str, Any], num_keypoints: int, name: str) -> Dict[str
 
     An object without key points keeps its box and gets points that are not
     labelled: left out, it would teach a model that nothing is there. Points
-    without finite coordinates are not labelled either.
+    without finite coordinates or outside of their image are not labelled either.
 
     Args:
         data (dict): From :func:`~.coco_checks.read_coco_file`.
@@ -27,10 +27,12 @@ def clean_poses(data: Dict[str, Any], num_keypoints: int, name: str) -> Dict[str
     """
     problems: Dict[str, int] = {}
     labelled = 0
+    sizes = {image['id']: (image['width'], image['height']) for image in data['images']}
     for annotation in data['annotations']:
         points, problem = _points_of(annotation, num_keypoints, name)
-        if problem:
-            problems[problem] = problems.get(problem, 0) + 1
+        outside = _hide_outside(points, sizes.get(annotation['image_id']))
+        for found in filter(None, (problem, outside)):
+            problems[found] = problems.get(found, 0) + 1
         annotation['keypoints'] = points
         seen = sum(value > 0 for value in points[2::3])
         annotation['num_keypoints'] = seen
@@ -48,7 +50,7 @@ def _points_of(annotation: Dict[str, Any], count: int, name: str) -> Tuple[List[
                                                                            Optional[str]]:
     """Return 3 K numbers, and what had to be repaired."""
     values = _flat(annotation.get('keypoints'))
-    if not values:
+    if all(value is None for value in values):
         return [0] * (3 * count), 'have no key points; their boxes are kept'
     if len(values) == 2 * count != 3 * count and count:
         rows = [(values[i], values[i + 1], 2) for i in range(0, len(values), 2)]
@@ -65,6 +67,8 @@ def _points_of(annotation: Dict[str, Any], count: int, name: str) -> Tuple[List[
     problem = None
     for row in rows:
         row = [number_of(value) for value in row]
+        if isinstance(row[2], bool):
+            row[2] = 2 * row[2]
         if any(value is not None and not isinstance(value, (int, float)) for value in row):
             raise DataError(f"annotation file '{name}': key points of annotation "
                             f"{annotation['id']} must be numbers, got {str(row)[:60]}")
@@ -76,6 +80,21 @@ def _points_of(annotation: Dict[str, Any], count: int, name: str) -> Tuple[List[
             row = [0, 0, 0]
         result += [row[0], row[1], max(0, int(math.ceil(min(2, row[2]))))]
     return result, problem
+
+
+def _hide_outside(points: List[float], size: Optional[Tuple[float, float]]) -> Optional[str]:
+    """Take the labels of points that lie beside the image by more than rounding, in place."""
+    if size is None:
+        return None
+    margin = 1 + 0.02 * max(size)
+    found = None
+    for index in range(0, len(points), 3):
+        if points[index + 2] > 0 and not all(
+                -margin <= value <= side + margin
+                for value, side in zip(points[index:index + 2], size)):
+            points[index:index + 3] = [0, 0, 0]
+            found = 'have key points outside of their image, which are not labelled'
+    return found
 
 
 def _flat(value: Any) -> List[Any]:

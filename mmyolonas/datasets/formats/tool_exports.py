@@ -276,6 +276,8 @@ def _table(path: Path, images: ImageIndex, left_out: Counted) -> Iterable[Labell
             continue
         objects = of_image.setdefault(name, [])
         values = _row_numbers(row, columns)
+        if delimiter == ';' and 'bbox' not in columns:
+            values = [value.replace(',', '.') for value in values]
         if not any(values):
             continue  # an image without objects
         numbers = [number_of(value) for value in values]

@@ -90,6 +90,7 @@ def read_image_lists(images: Dict[str, List[Path]], names: List[str], values: Di
     every = [row for part in lines.values() for rows in part for _, row in rows]
     kind = row_kind(values, every, description)
     _check_scale(every, kind, description)
+    _check_corners(every, kind, description)
     _check_start(every, values.get('names'), description)
     points = pose_category(values, description) if poses and kind.keypoints else None
     if kind.keypoints and not poses and notes is not None:
@@ -97,6 +98,19 @@ def read_image_lists(images: Dict[str, List[Path]], names: List[str], values: Di
                      'none: the boxes are used')
     return {name: _read_split(name, paths, lines[name], names, kind, points)
             for name, paths in images.items()}
+
+
+def _check_corners(rows: Sequence[np.ndarray], kind: RowKind, description: Path) -> None:
+    """Raise if boxes are two corners: as such they fit, as centre and size many reach out."""
+    boxes = np.array([row[1:5] for row in rows if len(row) in kind.lengths])
+    if len(boxes) < 5:
+        return
+    first, second = boxes[:, :2], boxes[:, 2:]
+    fits = ((second > first) & (first >= -0.01) & (second <= 1.01)).all(1)
+    over = ((first + second / 2 > 1.01) | (first - second / 2 < -0.01)).any(1)
+    if fits.mean() >= 0.98 and over.mean() > 0.3:
+        raise DataError(f"the labels of '{description}' are two corners (x1, y1, x2, y2), YOLO's "
+                        'text files have centre x, centre y, width and height: convert them')
 
 
 def _check_start(rows: Sequence[np.ndarray], names: Any, description: Path) -> None:

@@ -19,6 +19,7 @@ from mmyolonas.models.losses.box_losses import positive_box_losses
 from mmyolonas.models.utils import (
     IGNORED_REGIONS,
     OptConfig,
+    check_count,
     distances_to_boxes,
     flatten_levels,
     grid_priors,
@@ -28,6 +29,7 @@ from mmyolonas.models.utils import (
     pad_weights,
     pick_arch,
     select_candidates,
+    warn_of_nan,
 )
 from mmyolonas.registry import MODELS
 
@@ -159,7 +161,7 @@ class YOLONASHead(BaseDenseHead):
             raise ValueError(
                 'YOLONASHead: in_channels, feat_channels and strides need one entry per level, '
                 f'got {len(in_channels)}, {len(feat_channels)} and {len(strides)}.')
-        self.num_classes = num_classes
+        self.num_classes = check_count(num_classes, 'num_classes', 'YOLONASHead')
         self.cls_out_channels = num_classes
         self.use_sigmoid_cls = True
         self.strides = tuple(strides)
@@ -311,6 +313,7 @@ class YOLONASHead(BaseDenseHead):
         scores = flatten_levels([x[None] for x in cls_score_list])[0].float().sigmoid()
         distances = flatten_levels([x[None] for x in bbox_pred_list])[0].float()
         boxes = distances_to_boxes(torch.cat(mlvl_priors).float(), distances)
+        warn_of_nan(scores, boxes)
         scores, labels, priors = select_candidates(
             scores, cfg.get('score_thr', 0), cfg.get('nms_pre', 1000),
             cfg.get('multi_label', True))

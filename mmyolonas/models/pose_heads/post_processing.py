@@ -6,6 +6,8 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 from torchvision.ops import nms
 
+from mmyolonas.models.utils import warn_of_nan
+
 
 @torch.no_grad()
 def select_poses(boxes: Tensor,
@@ -39,6 +41,7 @@ def select_poses(boxes: Tensor,
         (N, K).
     """
     scores = scores.float().reshape(boxes.shape[:2])
+    warn_of_nan(scores, boxes)
     # neither boxes without area nor what is not a number
     sound = (boxes[..., 2:] > boxes[..., :2]).all(dim=2) & (scores >= score_thr)
     scores = torch.where(sound, scores, -torch.ones_like(scores))

@@ -11,6 +11,7 @@ from mmyolonas.models.task_modules.pose_targets import PoseTargets, pad_pose_tar
 from mmyolonas.models.task_modules.pose_task_aligned_assigner import PoseAssignResult
 from mmyolonas.models.utils import (
     OptConfig,
+    check_count,
     distances_to_boxes,
     flatten_levels,
     gather_levels,
@@ -132,7 +133,7 @@ class YOLONASPoseHead(BaseModule):
                  feature_adapters: OptConfig = None,
                  init_cfg: OptConfig = None) -> None:
         super().__init__(init_cfg)
-        self.num_keypoints = num_keypoints
+        self.num_keypoints = check_count(num_keypoints, 'num_keypoints', 'YOLONASPoseHead')
         self.strides = tuple(strides)
         self.reg_max = reg_max
         self.area_factor = area_factor

@@ -254,6 +254,9 @@ class OperatorTable:
             if data.get('format') != FORMAT:
                 raise UserError(f'{path} is no table of operator latencies; '
                                 'tools/search.py latency writes one.')
+            for key, kind in (('target', str), ('machine', dict)):
+                if not isinstance(data[key], kind) or data[key] == '':
+                    raise TypeError(f'{key} is {str(data[key])[:40]!r}')
             table = cls(data['target'], data['machine'],
                         [build(NetworkRecord, record) for record in data['networks']],
                         [Operator(*row) for row in data['operators']])
