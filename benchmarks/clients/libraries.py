@@ -130,7 +130,9 @@ def tracked(job: Dict[str, Any]) -> Dict[str, Any]:
             there, image = video.read()
             if not there:
                 break
-            found = tracker.update(model(image).above(0.4).to_supervision())
+            boxes = model(image).above(0.4).to_supervision()
+            # a second class of the same box would take its number away
+            found = tracker.update(boxes.with_nms(job['iou'], class_agnostic=True))
             for index, true in enumerate(job['ways'][frame]):
                 overlap = _overlaps(np.array(true), found.xyxy)
                 if frame >= job['settled'] and overlap.max(initial=0) > 0.5:

@@ -116,9 +116,9 @@ def test_openvino_loads_its_layout(zoo, tmp_path):
     newest = max((models / ours['base_path']).glob('[1-9]*'), key=lambda item: int(item.name))
     assert sorted(os.listdir(newest)) == ['model.bin', 'model.xml']
     core = openvino.Core()
-    model = core.compile_model(core.read_model(str(newest / 'model.xml')),
-                               ours['target_device'], ours['plugin_config'])
-    assert [port.get_any_name() for port in model.outputs] == ['boxes', 'scores']
+    read = core.read_model(str(newest / 'model.xml'))
+    assert [port.get_any_name() for port in read.outputs] == ['boxes', 'scores']
+    model = core.compile_model(read, ours['target_device'], ours['plugin_config'])
     image = pixels(2, 96, 128)
     expected = zoo.decoded('detection', image)
     found = model({'input': image})
