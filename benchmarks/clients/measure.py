@@ -192,7 +192,11 @@ class Bench:
             match = re.search(r'(\d+) of (\d+) boxes above .*, (\d+) found$', line)
             if match:
                 outcome.note = 'against ONNX Runtime on the same file'
-                return outcome.count(*map(int, match.groups()))
+                outcome.count(*map(int, match.groups()))
+            elif outcome.figure and ' nearly ' in line:
+                outcome.note += '; ' + line.partition(': ')[2]
+        if outcome.figure:
+            return outcome
         outcome.state, outcome.note = 'converted', said[-1]
         return outcome
 

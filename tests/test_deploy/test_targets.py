@@ -48,9 +48,11 @@ def test_same_boxes():
     # one of ours stands for one of theirs
     assert same_boxes(boxes[:1], scores[:1], labels[:1],
                       (boxes[[0, 0]], scores[[0, 0]], labels[[0, 0]])) == 1
-    first, second = lines(
-        [Parity('a', dict(boxes=0.5), 2, 2, 2), Parity('b', dict(boxes=0.1), 1, 2, 1)], 'x')
+    first, second, third = lines(
+        [Parity('a', dict(boxes=0.5), 2, 2, 2, 2), Parity('b', dict(boxes=0.1), 1, 2, 1, 2)], 'x')
     assert '0.5' in first and second.startswith('x: 3 of 4 boxes') and second.endswith('3 found')
+    assert third.startswith('x: 4 of 4 nearly')
+    assert len(lines([Parity('a', dict(boxes=0.5), 2, 2, 2, 2)], 'x')) == 2
 
 
 def test_descriptions_beside_files(tmp_path):
