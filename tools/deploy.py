@@ -41,8 +41,8 @@ EXAMPLES = '''examples:
   python tools/deploy.py configs/deploy/detection_onnxruntime_dynamic-batch.py \\
       configs/yolonas/yolonas_s_coco.py yolonas_s.pth image.jpg --serve triton models
   python tools/deploy.py configs/deploy/detection_openvino_dynamic-batch.py \\
-      configs/yolonas/yolonas_s_coco.py yolonas_s.pth image.jpg --onnx int8.onnx \\
-      --serve ovms models --model-name yolonas_s_int8'''
+      configs/yolonas/yolonas_s_coco.py yolonas_s.pth image.jpg --serve ovms models \\
+      --model-name yolonas_s_int8 --cfg-options quantize.ranges=work_dirs/int8/ranges.json'''
 
 
 def parse_args():

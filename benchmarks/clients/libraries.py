@@ -28,7 +28,6 @@ def _count(job: Dict[str, Any], rows: np.ndarray) -> Dict[str, int]:
 def _sahi_model(path: str) -> Any:
     from sahi import AutoDetectionModel
 
-    import mmyolonas  # noqa: F401, makes the model type known
     return AutoDetectionModel.from_pretrained('mmyolonas', path, confidence_threshold=0.01,
                                               device='cpu')
 
@@ -98,7 +97,6 @@ def supervision_mmdet(job: Dict[str, Any]) -> Boxes:
     import supervision
     from mmdet.apis import inference_detector, init_detector
 
-    import mmyolonas  # noqa: F401
     model = init_detector(job['config'], job['checkpoint'], device='cpu')
     return [_rows(supervision.Detections.from_mmdetection(
         inference_detector(model, image))).tolist() for image in job['images']]
@@ -132,7 +130,9 @@ def tracked(job: Dict[str, Any]) -> Dict[str, Any]:
             there, image = video.read()
             if not there:
                 break
-            found = tracker.update(model(image).above(0.4).to_supervision())
+            boxes = model(image).above(0.4).to_supervision()
+            # a second class of the same box would take its number away
+            found = tracker.update(boxes.with_nms(job['iou'], class_agnostic=True))
             for index, true in enumerate(job['ways'][frame]):
                 overlap = _overlaps(np.array(true), found.xyxy)
                 if frame >= job['settled'] and overlap.max(initial=0) > 0.5:

@@ -15,7 +15,6 @@ def inferencer(job: Dict[str, Any]) -> Poses:
     """``MMPoseInferencer``, with no threshold of the caller's."""
     from mmpose.apis import MMPoseInferencer
 
-    import mmyolonas  # noqa: F401
     client = MMPoseInferencer(pose2d=job['config'], pose2d_weights=job['checkpoint'],
                               device='cpu', show_progress=False)
     return [_rows(next(client(image))['predictions'][0]) for image in job['images']]
@@ -25,7 +24,6 @@ def pose2d(job: Dict[str, Any]) -> Poses:
     """``Pose2DInferencer``."""
     from mmpose.apis import Pose2DInferencer
 
-    import mmyolonas  # noqa: F401
     client = Pose2DInferencer(job['config'], job['checkpoint'], device='cpu', show_progress=False)
     return [_rows(next(client(image))['predictions'][0]) for image in job['images']]
 
@@ -34,7 +32,6 @@ def bottomup(job: Dict[str, Any]) -> Poses:
     """``init_model`` and ``inference_bottomup``."""
     from mmpose.apis import inference_bottomup, init_model
 
-    import mmyolonas  # noqa: F401
     model = init_model(job['config'], job['checkpoint'], device='cpu')
     found = []
     for image in job['images']:

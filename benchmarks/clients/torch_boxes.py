@@ -19,7 +19,6 @@ def detector(job: Dict[str, Any]) -> Boxes:
     """``init_detector`` and ``inference_detector``."""
     from mmdet.apis import inference_detector, init_detector
 
-    import mmyolonas  # noqa: F401, makes the model's types known
     model = init_detector(job['config'], job['checkpoint'], device='cpu')
     return [rows_of(inference_detector(model, image).pred_instances) for image in job['images']]
 
@@ -28,7 +27,6 @@ def inferencer(job: Dict[str, Any]) -> Boxes:
     """``DetInferencer``."""
     from mmdet.apis import DetInferencer
 
-    import mmyolonas  # noqa: F401
     client = DetInferencer(job['config'], job['checkpoint'], device='cpu', show_progress=False)
     found = client(job['images'], no_save_vis=True)['predictions']
     return [[[*box, score, label] for box, score, label in zip(
@@ -58,6 +56,5 @@ def mmdeploy_api(job: Dict[str, Any]) -> Boxes:
     """``mmdeploy.apis.inference_model`` on the exported file."""
     from mmdeploy.apis import inference_model
 
-    import mmyolonas  # noqa: F401
     return [rows_of(inference_model(job['config'], job['deploy_config'], [job['file']], image,
                                     'cpu')[0].pred_instances) for image in job['images']]

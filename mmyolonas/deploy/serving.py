@@ -102,8 +102,10 @@ def write_repository(options: ServeOptions, model: str, backend: str, onnx_path:
         .batch_axes.items() if name == 'batch']  # of all images below each other
     free = all(shape[:1] == [-1] for _, _, shape in (*inputs, *outputs)) and most > 1 and not rows
     said = [] if free else [
-        'one image a request: the file takes a fixed number, and a server can only put requests '
-        'together if the first side is free; take a *_dynamic-batch config.']
+        'one image a request: the file takes a fixed number, or gives rows of all images below '
+        'each other, and a server can only put requests together if the first side of all is '
+        'free. Export with a *_dynamic-batch config (in 8 bit: from the checkpoint with '
+        '--cfg-options quantize.ranges=work_dirs/int8/ranges.json instead of --onnx).']
     folder = Path(options.folder, options.name)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(str(Path(options.folder, f'.{options.name}.lock'))):

@@ -72,7 +72,9 @@ def _predictor(args: argparse.Namespace) -> Predictor:
     options = InferenceOptions(
         score_thr=args.score_thr, iou_thr=args.iou_thr, max_per_img=args.max_per_img,
         classes=getattr(args, 'classes', None),
-        class_agnostic=getattr(args, 'class_agnostic', False))
+        # a second class of the same box would take its number away
+        class_agnostic=getattr(args, 'class_agnostic', False) or bool(
+            getattr(args, 'track', None)))
     return Predictor(args.config, args.checkpoint, options, args.device, not args.no_fuse,
                      args.cfg_options)
 
@@ -167,7 +169,8 @@ def _video_parser(pose: bool) -> argparse.ArgumentParser:
                         help='stop after so many frames')
     parser.add_argument('--track', nargs='?', const='bytetrack', choices=sorted(TRACKERS),
                         help='follow objects through the video (packages trackers and '
-                        'supervision); default: bytetrack')
+                        'supervision), boxes of all classes suppress each other; default: '
+                        'bytetrack')
     if not pose:
         parser.add_argument('--slice', type=arguments.positive_int, metavar='PIXELS',
                             help='look at overlapping parts of so many pixels, for small objects '

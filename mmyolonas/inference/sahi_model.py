@@ -164,6 +164,7 @@ class Slicer:
         found = get_sliced_prediction(
             np.ascontiguousarray(image[..., ::-1]), self.model, self.size, self.size,
             self.overlap, self.overlap, verbose=0,
+            postprocess_class_agnostic=self.predictor.options.class_agnostic,
             batch_size=self.batch_size).object_prediction_list
         result = Prediction(
             np.array([item.bbox.to_xyxy() for item in found], np.float32).reshape(-1, 4),

@@ -1,7 +1,7 @@
 """OpenVINO's own format."""
 import os
 import tempfile
-from typing import Optional
+from typing import Any, Dict, Optional
 
 from mmyolonas.export.onnx_passes import has_custom_ops
 from mmyolonas.utils.files import check_room, write_bytes
@@ -39,10 +39,7 @@ def convert_openvino(onnx_path: str, xml_path: Optional[str] = None, fp16: bool 
         model = openvino.convert_model(onnx_path)
     except RuntimeError as error:
         raise ValueError(f'openvino cannot convert {onnx_path}: {error}') from error
-    # merged nodes leave ports with several names, and servers show another one than ours
-    for port, value in zip((*model.inputs, *model.outputs), (*proto.graph.input,
-                                                             *proto.graph.output)):
-        port.get_tensor().set_names({value.name})
+    _name_ports(model, proto)
     for prop in proto.metadata_props:
         model.set_rt_info(prop.value, ['mmyolonas', prop.key])
     with tempfile.TemporaryDirectory(prefix='mmyolonas-') as scratch:
@@ -56,3 +53,19 @@ def convert_openvino(onnx_path: str, xml_path: Optional[str] = None, fp16: bool 
             with open(os.path.join(scratch, f'model{suffix}'), 'rb') as file:
                 write_bytes(os.path.splitext(xml_path)[0] + suffix, file.read())
     return xml_path
+
+
+def _name_ports(model: Any, proto: Any) -> None:
+    """Leave inputs and outputs one name each, the ONNX file's.
+
+    Merged nodes leave ports with several, of which servers show another one than ours.
+    """
+    for port, value in zip(model.inputs, proto.graph.input):
+        port.get_tensor().set_names({value.name})
+    names: Dict[Any, set] = {}
+    for port, value in zip(model.outputs, proto.graph.output):
+        source = port.get_node().input_value(0)
+        key = source.get_node().get_friendly_name(), source.get_index()
+        names.setdefault(key, set()).add(value.name)
+        source.get_tensor().set_names(names[key])
+        port.get_tensor().set_names({value.name})

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 class Bright:
     """Finds bright rectangles: a stand-in for a model, with boxes known to the pixel."""
     classes, device = ('square', ), 'cpu'
-    options = SimpleNamespace(score_thr=0.25)
+    options = SimpleNamespace(score_thr=0.25, class_agnostic=False)
 
     def __call__(self, images):
         return [self.find(image) for image in images]

@@ -12,7 +12,14 @@ import numpy as np
 
 import mmyolonas
 from mmyolonas.deploy.targets.job import Job
-from mmyolonas.deploy.targets.parity import LEAST, Parity, lines, same_boxes
+from mmyolonas.deploy.targets.parity import (
+    LEAST,
+    NEAR_IOU,
+    NEAR_SCORE,
+    Parity,
+    lines,
+    same_boxes,
+)
 from mmyolonas.deploy.targets.table import TARGETS, Target
 from mmyolonas.runtime.runtime import Runtime
 from mmyolonas.runtime.side_car import SideCar, tensors
@@ -168,12 +175,12 @@ def _compare(reference: Runtime, prepared: Sequence[tuple], images: Sequence[str
             whole, wanted = (reference.postprocess(values, ways)[0]
                              for values in (outputs, expected))
             wanted = wanted.above(LEAST)
+            mine, theirs = ((item.boxes, item.scores, item.labels) for item in (whole, wanted))
             found.append(Parity(
                 image, {name: float(np.abs(outputs[name] - expected[name]).max())
                         for name in names},
-                same_boxes(whole.boxes, whole.scores, whole.labels,
-                           (wanted.boxes, wanted.scores, wanted.labels)),
-                len(wanted), len(whole.above(LEAST))))
+                same_boxes(*mine, theirs), len(wanted), len(whole.above(LEAST)),
+                same_boxes(*mine, theirs, NEAR_IOU, NEAR_SCORE)))
     return found
 
 

@@ -6,6 +6,8 @@ import numpy as np
 
 #: What "the same" means: class, overlap, score.
 IOU, SCORE = 0.99, 0.01
+#: What "nearly" means.
+NEAR_IOU, NEAR_SCORE = 0.9, 0.1
 #: Boxes of a lower score are not counted.
 LEAST = 0.25
 
@@ -20,12 +22,14 @@ class Parity:
         right (int): Boxes of the reference that the other has as well.
         wanted (int): Boxes of the reference.
         found (int): Boxes of the other.
+        near (int): Boxes of the reference that the other has nearly: what to expect of 8 bit.
     """
     image: str
     differences: Dict[str, float]
     right: int
     wanted: int
     found: int
+    near: int = 0
 
     @property
     def same(self) -> bool:
@@ -82,4 +86,7 @@ def lines(parities: List[Parity], name: str) -> List[str]:
                             for key in ('right', 'wanted', 'found'))
     text.append(f'{name}: {right} of {wanted} boxes above {LEAST} are the same (class, '
                 f'IoU > {IOU}, score within {SCORE}), {found} found')
+    if right < wanted:
+        text.append(f'{name}: {sum(item.near for item in parities)} of {wanted} nearly (IoU > '
+                    f'{NEAR_IOU}, score within {NEAR_SCORE})')
     return text
