@@ -199,8 +199,15 @@ def base_pose_model(model: str) -> Config:
         raise UserError(f'--model {model}: the file must define model = dict(...) of a pose model '
                         'and nothing else.')
     base = load_config('mmyolonas::yolonas_pose/yolonas_pose_n_coco.py')
-    base.merge_from_dict(dict(model=own.model.to_dict()))
-    return base
+    base = base.to_dict()
+    return Config(dict(base, model=_merged(base['model'], own.model.to_dict())))
+
+
+def _merged(base: Any, own: Any) -> Any:
+    """Return a base's values with one's own; also a table in the place of a name."""
+    if not (isinstance(base, dict) and isinstance(own, dict)):
+        return own
+    return {**base, **{key: _merged(base.get(key), value) for key, value in own.items()}}
 
 
 def _architecture(settings: PoseSettings) -> Dict[str, str]:
@@ -220,8 +227,9 @@ def _architecture(settings: PoseSettings) -> Dict[str, str]:
 
 
 def _difference(base: Any, other: Any) -> Any:
-    if not (isinstance(base, dict) and isinstance(other, dict)):
-        return other
+    if not isinstance(base, dict) or not isinstance(other, dict):
+        replaces = isinstance(other, dict) and base is not None
+        return dict(other, _delete_=True) if replaces else other
     found = {key: _difference(base.get(key), value) for key, value in other.items()
              if value != base.get(key)}
     if set(base) - set(other):
