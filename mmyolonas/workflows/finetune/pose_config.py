@@ -12,7 +12,7 @@ from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import write_text
 from mmyolonas.utils.inert import literal, write_config_values
 from mmyolonas.workflows.finetune import config_parts as parts
-from mmyolonas.workflows.finetune.finetune_config import VALUES_NAME, own_hooks
+from mmyolonas.workflows.finetune.finetune_config import VALUES_NAME, own_hooks, tracking
 from mmyolonas.workflows.finetune.pose_settings import PoseSettings
 
 HEAD = '''# YOLO-NAS-Pose on your own data. An ordinary config: change what you like, then train
@@ -166,6 +166,7 @@ def _text(splits: Dict[str, CocoSplit], settings: PoseSettings) -> str:
         last='' if settings.epochs % settings.val_interval == 0 else (
             f',\n                 dynamic_intervals=[({settings.epochs}, 1)]'),
         hooks=own_hooks(settings.ema_decay, settings.patience, 'coco/AP'),
+        tracking=tracking(settings.track),
         train_dataset=(parts.REPEATED.format(delete=delete, repeat=settings.repeat,
                                              inner='train_dataset')
                        if settings.repeat > 1 else 'train_dataset'),
