@@ -46,8 +46,11 @@ def test_checkpoint_of_the_samples():
 
 
 def test_files_and_options_exist():
-    for link in re.findall(r'\]\(([^)#]+)[^)]*\)', TEXT):
-        assert (ROOT / 'docs' / 'en' / link).resolve().exists(), link
+    for link in re.findall(r'\]\(([^)]+)\)', TEXT):
+        path, _, heading = link.partition('#')
+        page = (ROOT / 'docs' / 'en' / (path or 'finetune.md')).resolve()
+        assert page.exists() and (not heading or heading in page.read_text().lower().replace(
+            ' ', '-')), link
     tool = (ROOT / 'tools' / 'finetune.py').read_text()
     for option in re.findall(r'`(--[a-z-]+)', TEXT):
         assert f"'{option}'" in tool, option

@@ -12,6 +12,7 @@ evaluation/ (pictures of scores and mistakes) and report.md. Killed or
 interrupted, the same command goes on. Nothing is downloaded.
 """
 import argparse
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Optional
 
@@ -22,6 +23,9 @@ from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.outputs import check_folder
 from mmyolonas.workflows.finetune.finetune_settings import FinetuneOptions
 from mmyolonas.workflows.finetune.finetuning import Finetuning, finetune
+
+#: What --track knows, and the package that each needs.
+TRACKERS = dict(tensorboard='tensorboard', wandb='wandb', mlflow='mlflow')
 
 EXAMPLES = '''examples:
   python tools/finetune.py data/bccd
@@ -69,6 +73,8 @@ def parse_args():
                         'exactly key points can be placed, relative to the object (OKS '
                         'constants): one for all or one for each, with commas (default: '
                         "COCO's for points of its names, else estimated)")
+    parser.add_argument('--track', nargs='+', choices=tuple(TRACKERS), default=[], help='write the '
+                        'curves for these programs too')
     parser.add_argument('--drop-bad-images', action='store_true', help='leave out images that are '
                         'missing or damaged')
     parser.add_argument('--work-dir', type=Path, help='folder of the results (default: '
@@ -127,6 +133,9 @@ def check_task(args: argparse.Namespace) -> None:
         raise UserError(f'{given[0]} is of detection, it cannot go with --task pose.')
     if args.sigmas and not poses:
         raise UserError('--sigmas are of key points: add --task pose.')
+    for name in args.track:
+        if find_spec(TRACKERS[name]) is None:
+            raise UserError(f'--track {name}: the package is not there; pip install {name}.')
 
 
 def pretrained_file(args: argparse.Namespace) -> Optional[str]:
@@ -158,7 +167,7 @@ def main() -> None:
     options = FinetuneOptions(args.model, pretrained, args.epochs, args.imgsz, args.batch,
                               args.flip, args.lr, args.seed, args.mix, args.balance,
                               args.multi_scale, args.freeze, args.head_lr, args.patience,
-                              args.grow, args.task, args.sigmas)
+                              args.grow, args.task, args.sigmas, tuple(args.track))
     work_dir = args.work_dir or Path('work_dirs') / f'finetune_{name}'
     check_folder(work_dir)
     finetune(Finetuning(args.data, work_dir.absolute(), args.format, options,

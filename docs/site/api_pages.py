@@ -20,7 +20,8 @@ COMPONENTS = (
     ('evaluation', 'Metrics', ('evaluation',)),
 )
 _REGISTRIES = ('MODELS', 'TASK_UTILS', 'DATASETS', 'TRANSFORMS', 'METRICS', 'HOOKS',
-               'MODEL_WRAPPERS', 'OPTIMIZERS', 'OPTIM_WRAPPERS', 'OPTIM_WRAPPER_CONSTRUCTORS')
+               'MODEL_WRAPPERS', 'OPTIMIZERS', 'OPTIM_WRAPPERS', 'OPTIM_WRAPPER_CONSTRUCTORS',
+               'VISBACKENDS')
 
 
 def public_names(root: Path, package: str) -> Dict[str, str]:

@@ -1,5 +1,6 @@
 """Hooks, averaged models, model and optimizer wrappers for training."""
 from . import hooks, model_wrappers, optimizers
+from .mlflow_backend import NamedMLflowVisBackend
 from .scheduled_ema import ScheduledEMA
 
-__all__ = ['ScheduledEMA', 'hooks', 'model_wrappers', 'optimizers']
+__all__ = ['NamedMLflowVisBackend', 'ScheduledEMA', 'hooks', 'model_wrappers', 'optimizers']

@@ -96,8 +96,8 @@ def mirror_partners(names: Sequence[str]) -> Tuple[Optional[Tuple[int, ...]], Tu
     """
     index: Dict[Tuple[str, ...], int] = {}
     for number, name in enumerate(names):
-        index.setdefault(_words(name), number)
-        index.setdefault((''.join(_words(name)), ), number)
+        index.setdefault(words_of(name), number)
+        index.setdefault((''.join(words_of(name)), ), number)
     flip, alone = list(range(len(names))), []
     for number, name in enumerate(names):
         sided, found = False, None
@@ -113,13 +113,14 @@ def mirror_partners(names: Sequence[str]) -> Tuple[Optional[Tuple[int, ...]], Tu
     return (tuple(flip) if consistent and not alone else None), tuple(alone)
 
 
-def _words(name: str) -> Tuple[str, ...]:
+def words_of(name: str) -> Tuple[str, ...]:
+    """Return the words of a name in small letters: LeftEar_2 is left, ear, 2."""
     return tuple(word.lower() for word in _WORD.findall(name))
 
 
 def _mirrored(name: str) -> Iterable[Tuple[Tuple[str, ...], bool]]:
     """Yield names of the other side, and whether the name surely speaks of a side."""
-    words = _words(name)
+    words = words_of(name)
     for place, word in enumerate(words):
         for one, other in (pair for side in _SIDES for pair in (side, side[::-1])):
             if word == one:

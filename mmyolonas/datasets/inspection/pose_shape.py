@@ -1,9 +1,9 @@
 """What the shape of labelled poses tells: how exact the labels are, which way is up."""
-import re
 from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from mmyolonas.datasets.formats.keypoints import words_of
 from mmyolonas.datasets.inspection.poses import PoseTable
 
 #: OKS constants of COCO's key points by the words of their names.
@@ -49,8 +49,7 @@ def estimate_sigmas(names: Sequence[str], table: PoseTable,
 
 
 def _of_coco(name: str) -> Optional[float]:
-    words = re.findall('[a-z]+', name.lower())
-    plain = [word for word in words if word not in ('left', 'right', 'l', 'r')]
+    plain = [word for word in words_of(name) if word not in ('left', 'right', 'l', 'r')]
     if len(plain) != 1:
         return None
     word = plain[0]

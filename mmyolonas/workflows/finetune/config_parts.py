@@ -150,8 +150,16 @@ param_scheduler = [
 optim_wrapper = dict(optimizer=dict(lr=lr, weight_decay={weight_decay}){rates})
 auto_scale_lr = dict(base_batch_size={whole_batch})
 randomness = dict(seed={seed})
-{sync}{hooks}default_hooks = dict(checkpoint=dict(max_keep_ckpts=1))
+{sync}{hooks}{tracking}default_hooks = dict(checkpoint=dict(max_keep_ckpts=1))
 '''
+
+TRACKING = '''visualizer = dict(vis_backends=[dict(type='LocalVisBackend'), {backends}])
+'''
+BACKENDS = dict(tensorboard="dict(type='TensorboardVisBackend')",
+                wandb="dict(type='WandbVisBackend', init_kwargs=dict(project='finetune'))",
+                # MLflow refuses mmengine's default, a folder of files
+                mlflow="dict(type='mmyolonas.NamedMLflowVisBackend', exp_name='finetune', "
+                       "tracking_uri='sqlite:///mlflow.db')")
 
 REPEATED = '''dict(
         {delete}type='RepeatDataset',  # for epochs of a useful length

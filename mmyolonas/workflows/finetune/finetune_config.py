@@ -57,6 +57,7 @@ def _config_text(classes: Sequence[str], splits: Dict[str, CocoSplit],
         last='' if settings.epochs % settings.val_interval == 0 else (
             f',\n                 dynamic_intervals=[({settings.epochs}, 1)]'),
         hooks=own_hooks(settings.ema_decay, settings.patience, 'coco/bbox_mAP', settings.closed),
+        tracking=tracking(settings.track),
         **_schedule(settings))
     values['pipeline'] = parts.PLAIN_PIPELINE
     if settings.mix != 'none':
@@ -112,6 +113,13 @@ def own_hooks(ema_decay: float, patience: int, monitor: str, closed: int = 0) ->
         return ''
     first = parts.EMA.format(decay=ema_decay) if ema else '    _base_.custom_hooks[0],\n'
     return parts.HOOKS.format(first=first, more=more)
+
+
+def tracking(names: Sequence[str]) -> str:
+    """Return the visualiser of a config that writes curves for other programs too."""
+    if not names:
+        return ''
+    return parts.TRACKING.format(backends=', '.join(parts.BACKENDS[name] for name in names))
 
 
 def _detections(splits: Dict[str, CocoSplit]) -> str:

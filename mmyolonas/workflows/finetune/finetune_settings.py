@@ -45,6 +45,7 @@ class FinetuneOptions:
         grow: Whether the first epochs are trained on smaller images.
         task: 'detect' or 'pose'.
         sigmas: OKS constants of the key points, one for all or one each.
+        track: Back ends that curves are written for: 'tensorboard', 'wandb', 'mlflow'.
     """
     model: str = 's'
     pretrained: Optional[str] = None
@@ -63,6 +64,7 @@ class FinetuneOptions:
     grow: bool = False
     task: str = 'detect'
     sigmas: Optional[Tuple[float, ...]] = None
+    track: Tuple[str, ...] = ()
 
 
 @dataclass
@@ -85,7 +87,7 @@ class FinetuneSettings:
         closed (int): Epochs at the end without mixed images.
         balance (float): Share of the images that rare classes are brought towards; 0 for
             no balancing.
-        multi_scale, freeze, head_lr, grow: As in the options.
+        multi_scale, freeze, head_lr, grow, track: As in the options.
         patience (int): Validations without a gain before the end; 0 for never.
         reasons (list[str]): Why, in sentences.
     """
@@ -115,6 +117,7 @@ class FinetuneSettings:
     head_lr: float = 1.0
     patience: int = 0
     grow: bool = False
+    track: Tuple[str, ...] = ()
     reasons: List[str] = field(default_factory=list)
 
 
@@ -155,7 +158,8 @@ def choose_settings(report: DataReport, options: FinetuneOptions, max_pixels: Op
         num_workers=min(8, max(1, (cpus or os.cpu_count() or 2) // 2)), seed=options.seed,
         gpu=gpu, processes=processes, mix=mix, closed=schedule.closed, balance=balance,
         multi_scale=options.multi_scale, freeze=options.freeze, head_lr=options.head_lr,
-        patience=schedule.patience, grow=options.grow, reasons=reasons)
+        patience=schedule.patience, grow=options.grow, track=options.track,
+        reasons=reasons)
 
 
 def usable_images(report: DataReport) -> int:

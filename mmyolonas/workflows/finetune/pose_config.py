@@ -12,7 +12,7 @@ from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.files import write_text
 from mmyolonas.utils.inert import literal, write_config_values
 from mmyolonas.workflows.finetune import config_parts as parts
-from mmyolonas.workflows.finetune.finetune_config import VALUES_NAME, own_hooks
+from mmyolonas.workflows.finetune.finetune_config import VALUES_NAME, own_hooks, tracking
 from mmyolonas.workflows.finetune.pose_settings import PoseSettings
 
 HEAD = '''# YOLO-NAS-Pose on your own data. An ordinary config: change what you like, then train
@@ -166,6 +166,7 @@ def _text(splits: Dict[str, CocoSplit], settings: PoseSettings) -> str:
         last='' if settings.epochs % settings.val_interval == 0 else (
             f',\n                 dynamic_intervals=[({settings.epochs}, 1)]'),
         hooks=own_hooks(settings.ema_decay, settings.patience, 'coco/AP'),
+        tracking=tracking(settings.track),
         train_dataset=(parts.REPEATED.format(delete=delete, repeat=settings.repeat,
                                              inner='train_dataset')
                        if settings.repeat > 1 else 'train_dataset'),
@@ -199,8 +200,15 @@ def base_pose_model(model: str) -> Config:
         raise UserError(f'--model {model}: the file must define model = dict(...) of a pose model '
                         'and nothing else.')
     base = load_config('mmyolonas::yolonas_pose/yolonas_pose_n_coco.py')
-    base.merge_from_dict(dict(model=own.model.to_dict()))
-    return base
+    base = base.to_dict()
+    return Config(dict(base, model=_merged(base['model'], own.model.to_dict())))
+
+
+def _merged(base: Any, own: Any) -> Any:
+    """Return a base's values with one's own; also a table in the place of a name."""
+    if not (isinstance(base, dict) and isinstance(own, dict)):
+        return own
+    return {**base, **{key: _merged(base.get(key), value) for key, value in own.items()}}
 
 
 def _architecture(settings: PoseSettings) -> Dict[str, str]:
@@ -220,8 +228,9 @@ def _architecture(settings: PoseSettings) -> Dict[str, str]:
 
 
 def _difference(base: Any, other: Any) -> Any:
-    if not (isinstance(base, dict) and isinstance(other, dict)):
-        return other
+    if not isinstance(base, dict) or not isinstance(other, dict):
+        replaces = isinstance(other, dict) and base is not None
+        return dict(other, _delete_=True) if replaces else other
     found = {key: _difference(base.get(key), value) for key, value in other.items()
              if value != base.get(key)}
     if set(base) - set(other):

@@ -34,7 +34,7 @@ class PoseSettings:
     """The settings of a training of a pose model.
 
     Attributes:
-        model, pretrained, freeze, head_lr, seed: As in the options.
+        model, pretrained, freeze, head_lr, seed, track: As in the options.
         input_size (tuple[int, int]): Width and height of the network's input.
         flip (bool): Whether images are mirrored left to right.
         max_rotation (float): Largest angle by which images are turned, degrees.
@@ -73,6 +73,7 @@ class PoseSettings:
     processes: int = 1
     freeze: int = 0
     head_lr: float = 1.0
+    track: Tuple[str, ...] = ()
     reasons: List[str] = field(default_factory=list)
 
 
@@ -123,7 +124,8 @@ def choose_pose_settings(report: DataReport, poses: PoseReport, options: Finetun
         lr=float(f'{options.lr or lr * _LR_OF_MODEL.get(options.model, 1.0):.2g}'),
         ema_decay=0.99 if steps < 5000 else 0.997, patience=schedule.patience,
         num_workers=min(8, max(1, (os.cpu_count() or 2) // 2)), seed=options.seed, gpu=gpu,
-        processes=processes, freeze=options.freeze, head_lr=options.head_lr, reasons=reasons)
+        processes=processes, freeze=options.freeze, head_lr=options.head_lr,
+        track=options.track, reasons=reasons)
 
 
 def _objects(report: DataReport) -> float:
