@@ -83,8 +83,9 @@ def parse_args() -> argparse.Namespace:
                         help='frontier: architectures that are scored (default: 160)')
     parser.add_argument('--points', type=arguments.positive_int, default=4,
                         help='frontier: points of each side that are trained anew (default: 4)')
-    parser.add_argument('--fresh-seeds', type=arguments.positive_int, default=3,
-                        help='frontier: trainings of each (default: 3)')
+    parser.add_argument('--fresh-seeds', type=arguments.natural, default=3,
+                        help='frontier: trainings of each; with 0 the search alone is done, and '
+                        'AP is that with inherited weights (default: 3)')
     return parser.parse_args()
 
 
