@@ -16,7 +16,8 @@ from mmyolonas.quantization import (
     quantise_model,
     select,
 )
-from mmyolonas.quantization.graph.qdq import QdqWriter, quantise_weight, spelling_of
+from mmyolonas.quantization.graph.qdq import QdqWriter, quantise_weight
+from mmyolonas.quantization.graph.spelling import spelling_of
 from mmyolonas.utils import UserError
 
 from .conftest import SIZE, build_tiny, images
