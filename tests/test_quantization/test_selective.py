@@ -30,7 +30,6 @@ from mmyolonas.runtime.kernels import Kernel
 from mmyolonas.utils import UserError
 from mmyolonas.utils.building import build_model
 from mmyolonas.utils.configs import load_config
-from tests.conftest import ROOT
 
 from .conftest import SIZE, build_tiny, images
 
