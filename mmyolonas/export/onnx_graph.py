@@ -168,8 +168,11 @@ def _doubles(node: Any, weight: np.ndarray) -> bool:
 
 def _replace(graph: OnnxGraph, name: str, value: np.ndarray) -> None:
     from onnx import numpy_helper
-    graph.constants[graph.source(name)].CopyFrom(numpy_helper.from_array(
-        np.ascontiguousarray(value), graph.source(name)))
+    name = graph.source(name)
+    graph.constants[name].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value), name))
+    known = [info for info in graph.graph.value_info if info.name != name]  # its old shape
+    del graph.graph.value_info[:]
+    graph.graph.value_info.extend(known)
 
 
 def _drop_dead(view: Any) -> None:

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from mmyolonas.export.onnx_graph import convolve_upsampling
 from mmyolonas.quantization.choice.plan import Plan
-from mmyolonas.quantization.graph.qdq import QdqWriter, insert_qdq, spelling_of
+from mmyolonas.quantization.graph.qdq import QdqWriter, insert_qdq
+from mmyolonas.quantization.graph.spelling import spelling_of
 from mmyolonas.quantization.ranges.calibration import calibrate
 from mmyolonas.quantization.ranges.correction import bias_corrections
 from mmyolonas.quantization.ranges.images import Sample, load_samples

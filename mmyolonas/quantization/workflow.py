@@ -222,7 +222,7 @@ class Workflow:
         self.report.evidence = asdict(costs)['plans']
         choice, limit = self._repaired(problem, budget)
         plan = make_plan(self.variants.groups, choice, problem, costs, self.runtime,
-                         float('inf') if budget.ap is None else limit - choice.ap_bound)
+                         None if budget.ap is None else limit - choice.ap_bound)
         path = self.write(plan, 'selective')
         plain, score = self._judged([], 'float'), self._judged(choice.groups, 'selective', path)
         plan.numbers = dict(

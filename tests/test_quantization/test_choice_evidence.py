@@ -208,6 +208,8 @@ def test_a_budget_of_time(workflow, costs, monkeypatch):
     measured = slower * table.predict(problem.boundaries, plan.int8_groups())
     assert plan.numbers['within_budget'] and 0.8 * limit < measured <= limit
     assert names[0] not in plan.int8_groups() and names[-1] in plan.int8_groups()
+    left = [entry.reason for entry in plan.groups if entry.name == names[0]]
+    assert left[0].startswith('the time is kept without it')
     rows = [row.name for row in workflow.report.rows]
     assert rows == ['selective', 'frontier 1', 'frontier 2']
     with pytest.raises(UserError, match='no plan takes 1 ms or less; the fastest'):

@@ -16,7 +16,8 @@ from mmyolonas.quantization import (
     quantise_model,
     select,
 )
-from mmyolonas.quantization.graph.qdq import QdqWriter, quantise_weight, spelling_of
+from mmyolonas.quantization.graph.qdq import QdqWriter, quantise_weight
+from mmyolonas.quantization.graph.spelling import spelling_of
 from mmyolonas.utils import UserError
 
 from .conftest import SIZE, build_tiny, images
@@ -207,6 +208,10 @@ def test_upsampling_as_convolution(calibrated, float_onnx, tmp_path):
     model = copy.deepcopy(float_onnx)
     assert convolve_upsampling(model) == 2
     assert not [n for n in model.graph.node if n.op_type == 'ConvTranspose']
+    shapes = {info.name: [side.dim_value for side in info.type.tensor_type.shape.dim]
+              for info in onnx.shape_inference.infer_shapes(model).graph.value_info}
+    pixels = [node.input[0] for node in model.graph.node if node.op_type == 'DepthToSpace']
+    assert [shapes[name][1] for name in pixels] == [64, 64]
     image = images(4)[3]
     for before, after in ((float_onnx, model), (insert_qdq(float_onnx, table, 'onnxruntime'),
                                                 insert_qdq(model, table, 'onnxruntime'))):

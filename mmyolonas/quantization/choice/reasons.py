@@ -1,5 +1,5 @@
 """A choice as a plan, with a reason for each group."""
-from typing import List, Tuple
+from typing import List, Optional, Tuple
 
 from mmyolonas.quantization.choice.costs import Costs, Estimate, add_up
 from mmyolonas.quantization.choice.plan import Plan, PlanEntry
@@ -8,7 +8,7 @@ from mmyolonas.quantization.graph.groups import Group
 
 
 def make_plan(groups: List[Group], choice: Choice, problem: ChoiceProblem, costs: Costs,
-              runtime: str, room: float) -> Plan:
+              runtime: str, room: Optional[float]) -> Plan:
     """Return a choice as a plan with a reason for each group.
 
     Args:
@@ -17,7 +17,8 @@ def make_plan(groups: List[Group], choice: Choice, problem: ChoiceProblem, costs
         problem (ChoiceProblem): What it was chosen from.
         costs (Costs): How the numbers were found.
         runtime (str): Runtime of the plan.
-        room (float): Points of AP that the choice leaves of its budget.
+        room (float, optional): Points of AP that the choice leaves of its budget; None for a
+            budget of time.
     """
     entries, chosen, how = [], set(choice.groups), costs.how()
     for group in groups:
@@ -31,8 +32,9 @@ def make_plan(groups: List[Group], choice: Choice, problem: ChoiceProblem, costs
         if name in chosen:
             reason = f'worth it: {rate}'
         else:
-            why = ('slower in 8 bit' if gain <= 0 else 'too dear' if more > room else
-                   'switching costs more than it gains')
+            why = ('slower in 8 bit' if gain <= 0 else
+                   'the time is kept without it' if room is None else
+                   'too dear' if more > room else 'switching costs more than it gains')
             reason = f'{why}: {rate}'
         entries.append(PlanEntry(name, 'int8' if name in chosen else 'float', reason, cost.value,
                                  gain, [cost.low, cost.high]))

@@ -2,7 +2,21 @@
 
 A float ONNX graph and a table of ranges go in; a graph with explicit Q/DQ
 comes out. One analysis decides for every runtime which tensors are 8 bit; only
-the spelling differs (:mod:`mmyolonas.quantization.graph.spelling`).
+the spelling differs:
+
+* TensorRT: signed, zero point 0.
+* ONNX Runtime on x86 and OpenVINO: unsigned, shifted by 128, or not shifted where the tensor
+  cannot be negative: its kernels multiply unsigned by signed bytes, and a
+  convolution absorbs the ReLU behind it only if the zero point is the smallest
+  value of the type. With ``span='full'`` a tensor that cannot be negative has 255
+  steps from zero to the end of its range; with ``'equal'`` 127, as the signed one,
+  where it is clipped, so that all spellings mean the same numbers. Processors without
+  VNNI add two products of bytes in 16 bit, for which 255 steps are too many. For ONNX Runtime
+  an image of
+  three channels is padded to four, since its fast kernels take multiples of four.
+  OpenVINO reads signed pairs too, but on processors without AMX its
+  low-precision transformations then compute a convolution behind a
+  concatenation wrongly, by up to a tenth of the range.
 
 Each 8-bit tensor has one pair, next to the layer that makes it, and all its
 readers read that pair; a reader behind a product with a constant (the scaled

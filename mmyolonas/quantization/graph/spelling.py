@@ -1,19 +1,4 @@
-"""How runtimes want 8-bit tensors to be written.
-
-* TensorRT: signed, zero point 0.
-* ONNX Runtime on x86 and OpenVINO: unsigned, shifted by 128, or not shifted where the tensor
-  cannot be negative: its kernels multiply unsigned by signed bytes, and a
-  convolution absorbs the ReLU behind it only if the zero point is the smallest
-  value of the type. With ``span='full'`` a tensor that cannot be negative has 255
-  steps from zero to the end of its range; with ``'equal'`` 127, as the signed one,
-  where it is clipped, so that all spellings mean the same numbers. Processors without
-  VNNI add two products of bytes in 16 bit, for which 255 steps are too many. For ONNX Runtime
-  an image of
-  three channels is padded to four, since its fast kernels take multiples of four.
-  OpenVINO reads signed pairs too, but on processors without AMX its
-  low-precision transformations then compute a convolution behind a
-  concatenation wrongly, by up to a tenth of the range.
-"""
+"""How the runtimes want their 8-bit tensors written."""
 from dataclasses import dataclass, replace
 
 from mmyolonas.utils import UserError
