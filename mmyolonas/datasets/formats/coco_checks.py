@@ -9,6 +9,7 @@ import numpy as np
 from mmyolonas.datasets.formats.coco_values import Ids, is_number, normalise
 from mmyolonas.utils.data_error import DataError
 
+_LONG = 100  # characters of a name that a message has
 _SIZE_KEYS = ('height', 'width')
 _IMAGE_KEYS = ('id', 'file_name', *_SIZE_KEYS)
 _ANNOTATION_KEYS = ('id', 'image_id', 'category_id', 'bbox')
@@ -47,8 +48,8 @@ class CleanBoxes:
 
 
 def shorten(names: Sequence, limit: int = 5) -> str:
-    """Return the first names of a list as text, with the number of the others."""
-    names = [str(name) for name in names]
+    """Return the first names of a list as text, long ones cut, with the number of the others."""
+    names = [text if len(text := str(name)) <= _LONG else f'{text[:_LONG]}...' for name in names]
     text = ', '.join(repr(name) for name in names[:limit])
     return f'{text} and {len(names) - limit} more' if len(names) > limit else text
 

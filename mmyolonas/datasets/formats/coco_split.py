@@ -105,6 +105,6 @@ def check_unique_names(split: CocoSplit) -> None:
     for name, double in ids.items():
         if len(double) > 1:
             raise DataError(
-                f"'{split.ann_file or split.images}': {len(double)} categories are called {name!r} "
-                f'(ids {shorten(double)}) and each has boxes: rename one if they are different '
-                'things, or give their boxes one id if they are the same')
+                f"'{split.ann_file or split.images}': {len(double)} categories are called "
+                f'{shorten([name])} (ids {shorten(double)}) and each has boxes: rename one if they '
+                'are different things, or give their boxes one id if they are the same')
