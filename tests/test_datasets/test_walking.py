@@ -10,6 +10,7 @@ from mmyolonas.datasets.formats.layouts import read_layout
 from mmyolonas.datasets.formats.splitting import split_off
 from mmyolonas.datasets.formats.walking import files_below
 from mmyolonas.datasets.inspection.box_table import box_table
+from mmyolonas.datasets.inspection.report import inspect_data
 from mmyolonas.utils.data_error import DataError
 from mmyolonas.utils.images import find_images
 from tests.layout_files import write_layout
@@ -248,3 +249,18 @@ def test_table_with_decimal_commas(tmp_path):
     path.write_text('\n'.join(';'.join([*line[:4], *(f'{v},0' if v.isdigit() else v
                                                      for v in line[4:])]) for line in lines))
     assert boxes_of(read_layout(tmp_path), 'train') == expected
+
+
+def test_long_names_are_cut(tmp_path):
+    """In tables and messages; the class keeps its name."""
+    root = write_layout(tmp_path, 'single', 6, 0)
+    data = json.loads((root / 'labels.json').read_text())
+    data['categories'][0]['name'] = 'x' * 100_000
+    (root / 'labels.json').write_text(json.dumps(data))
+    report = inspect_data(read_layout(root))
+    assert 'x' * 100_000 in report.classes and len(report.to_text()) < 5000
+    data['categories'][1]['name'] = 'x' * 100_000
+    (root / 'labels.json').write_text(json.dumps(data))
+    with pytest.raises(DataError, match='2 categories are called') as caught:
+        inspect_data(read_layout(root))
+    assert len(str(caught.value)) < 600

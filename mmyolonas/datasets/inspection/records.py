@@ -95,7 +95,8 @@ class DataReport:
                  f'{len(self.classes)} classes', '']
         names = list(self.splits)
         counts = [part.counts(len(self.classes)) for part in self.splits.values()]
-        classes = [printable(name) for name in self.classes]
+        classes = [name if len(name) < 60 else f'{name[:57]}...'
+                   for name in map(printable, self.classes)]
         width = max(16, *(len(name) + 2 for name in classes))
         rows = [('images', [len(part.scanned) for part in self.splits.values()]),
                 ('without boxes', [part.empty_images for part in self.splits.values()]),
