@@ -56,6 +56,7 @@ def jobs_of(args: argparse.Namespace, config: Any, metadata: Any, images: List[s
     import numpy as np
 
     from mmyolonas.runtime.runtime import Runtime
+    from mmyolonas.utils.configs import load_config
     from mmyolonas.utils.files import write_json
     folder = args.work_dir.resolve()
     with Runtime(str(folder / 'none.onnx')) as runtime:
@@ -82,7 +83,7 @@ def jobs_of(args: argparse.Namespace, config: Any, metadata: Any, images: List[s
     jobs = dict(detection=job)
     if args.pose:
         pose = prepare.make_pictures(Path(args.pose[2]), folder / 'pose_pictures')
-        reference['pose'] = prepare.predict(args.pose[0], args.pose[1], pose)
+        reference['pose'] = prepare.predict(load_config(args.pose[0]), args.pose[1], pose)
         jobs['pose'] = dict(images=pose, config=os.path.abspath(args.pose[0]),
                             checkpoint=os.path.abspath(args.pose[1]))
     return jobs
@@ -110,7 +111,9 @@ def main() -> None:
     folder = args.work_dir.resolve()
     config = load_config(args.config)
     images = prepare.make_pictures(args.images, folder / 'pictures')
-    reference = dict(detection=prepare.predict(args.config, args.checkpoint, images))
+    reference = {'detection': prepare.predict(config, args.checkpoint, images),
+                 'best class': prepare.predict(config, args.checkpoint, images,
+                                               multi_label=False)}
     files, metadata = prepare.export_all(config, args.checkpoint, folder)
     jobs = jobs_of(args, config, metadata, images, reference)
     print(f'reference: PyTorch, {sum(map(len, reference["detection"]))} boxes'

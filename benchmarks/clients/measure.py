@@ -87,7 +87,8 @@ class Bench:
             file.
         files (dict[str, str]): Files by flavour.
         metadata (ModelMetadata): Description of the detector.
-        reference (dict): Rows of each picture by task.
+        reference (dict): Rows of each picture by task, and ``'best class'`` without further
+            classes of a prior, which most consumers do not look at.
         folder (Path): Work folder.
         source (Path): Pictures to calibrate on.
     """
@@ -162,7 +163,7 @@ class Bench:
         outcome.count(*_sum(map(same_rows, [item['net'] for item in found], expected)))
         if row.name != 'frigate':  # which sees a square part of the picture
             rows = [item['rows'] for item in found]
-            expected = list(map(best_class, self.reference['detection']))
+            expected = self.reference['best class']
             right, wanted, _ = _sum(map(same_rows, rows, expected))
             near = _sum(map(near_rows, rows, expected))[0]
             outcome.note = (f"prepared in the consumer's way {right}/{wanted}, {near} of the same "
@@ -222,14 +223,6 @@ def same_rows(found: Sequence[list], expected: Sequence[list]) -> Tuple[int, int
     right = same_boxes(rows[:, :4], rows[:, 4], rows[:, 5],
                        (other[:, :4], other[:, 4], other[:, 5]))
     return right, len(other), int((rows[:, 4] > LEAST).sum())
-
-
-def best_class(rows: Sequence[list]) -> List[list]:
-    """Return the rows without further classes of the same box."""
-    kept: Dict[tuple, list] = {}
-    for row in sorted(rows, key=lambda row: -row[4]):
-        kept.setdefault(tuple(round(value, 2) for value in row[:4]), row)
-    return list(kept.values())
 
 
 def near_rows(found: Sequence[list], expected: Sequence[list]) -> Tuple[int, int, int]:

@@ -1,4 +1,5 @@
 """Pictures, files and the reference that the clients are measured with."""
+import copy
 import hashlib
 import json
 import shutil
@@ -98,8 +99,12 @@ def make_video(images: Sequence[str], reference: Sequence[list], path: Path) -> 
     return dict(video=str(path), ways=ways, settled=SETTLED)
 
 
-def predict(config: Any, checkpoint: str, images: Sequence[str]) -> List[list]:
+def predict(config: Any, checkpoint: str, images: Sequence[str],
+            **test_cfg: Any) -> List[list]:
     """Return the rows that PyTorch finds, through ``mmyolonas.apis.Predictor``, above 0.25."""
+    config = copy.deepcopy(config)
+    if test_cfg:
+        config.model.test_cfg.update(test_cfg)
     from mmyolonas.inference.inference import InferenceOptions, Predictor
     from mmyolonas.runtime.numpy_ops import read_image
     predictor = Predictor(config, checkpoint, InferenceOptions(score_thr=LEAST))

@@ -69,7 +69,8 @@ def tvm(job: Dict[str, Any], feeds: Feeds) -> Found:
     from tvm import relax
     from tvm.relax.frontend.onnx import from_onnx
     module = from_onnx(onnx.load(job['file']), keep_params_in_input=False)
-    machine = relax.VirtualMachine(tvm.compile(module, target={'kind': 'llvm'}), tvm.cpu())
+    target = tvm.target.Target({'kind': 'llvm'})
+    machine = relax.VirtualMachine(tvm.compile(module, target), tvm.cpu())
     found = []
     for feed in feeds:
         values = machine['main'](tvm.runtime.tensor(feed))
