@@ -45,6 +45,8 @@ class Load:
         per_second (float): Answers of 200 a second.
         p50 (float): Median of their milliseconds.
         p99 (float): The 99th percentile.
+        processor (float): Milliseconds of the server's processor time for each answer of 200,
+            which other work on the machine does not distort.
     """
     clients: int
     sent: int
@@ -54,6 +56,7 @@ class Load:
     per_second: float
     p50: float
     p99: float
+    processor: float
 
 
 class Client(threading.Thread):
@@ -107,10 +110,19 @@ def same(found: list, expected: list) -> bool:
         for a, b in zip(found, expected))
 
 
-def measure(port: int, bodies: Sequence[bytes], expected: Sequence[list], clients: int,
+def processor_seconds(pid: int) -> float:
+    """Return what a process has used, on Linux; NaN elsewhere."""
+    try:
+        fields = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()
+    except OSError:
+        return float('nan')
+    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
+
+def measure(port: int, pid: int, bodies: Sequence[bytes], expected: Sequence[list], clients: int,
             seconds: float) -> Load:
     """Run a number of clients at a time."""
-    start = time.perf_counter()
+    used, start = processor_seconds(pid), time.perf_counter()
     threads = [Client(port, bodies, expected, start + seconds, index) for index in range(clients)]
     for thread in threads:
         thread.start()
@@ -120,7 +132,8 @@ def measure(port: int, bodies: Sequence[bytes], expected: Sequence[list], client
     counts = sum((thread.counts for thread in threads), Counter())
     times = np.array([value for thread in threads for value in thread.times] or [np.nan]) * 1e3
     return Load(clients, counts['sent'], counts['answered'], counts['refused'], counts['lost'],
-                counts['answered'] / passed, *map(float, np.percentile(times, [50, 99])))
+                counts['answered'] / passed, *map(float, np.percentile(times, [50, 99])),
+                (processor_seconds(pid) - used) * 1e3 / max(counts['answered'], 1))
 
 
 def alone(model: str, paths: Sequence[str], score_thr: float) -> List[list]:
@@ -182,14 +195,16 @@ def main() -> None:
         port = probe.getsockname()[1]
     server, loads = start(args, port), []
     try:
-        print('| clients | sent | answered | 503 | lost | a second | p50 ms | p99 ms |')
-        print('|---|---|---|---|---|---|---|---|')
-        measure(port, bodies, expected, 1, 1.)  # warm
+        print('| clients | sent | answered | 503 | lost | a second | p50 ms | p99 ms | '
+              'processor, ms |\n|---|---|---|---|---|---|---|---|---|')
+        measure(port, server.pid, bodies, expected, 1, 1.)  # warm
         for clients in args.clients:
-            loads.append(measure(port, bodies, expected, clients, args.seconds))
+            loads.append(measure(port, server.pid, bodies, expected, clients,
+                                 args.seconds))
             load = loads[-1]
             print(f'| {clients} | {load.sent} | {load.answered} | {load.refused} | {load.lost} | '
-                  f'{load.per_second:.1f} | {load.p50:.0f} | {load.p99:.0f} |', flush=True)
+                  f'{load.per_second:.1f} | {load.p50:.0f} | {load.p99:.0f} | '
+                  f'{load.processor:.0f} |', flush=True)
     finally:
         server.terminate()
         server.wait(60)
