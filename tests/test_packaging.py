@@ -67,7 +67,8 @@ def test_wheel_metadata(wheel):
     lines = metadata.read_text().splitlines()
     assert 'License-Expression: Apache-2.0' in lines and 'Requires-Python: >=3.10' in lines
     extras = {line.split()[1] for line in lines if line.startswith('Provides-Extra')}
-    assert extras == {'openmmlab', 'onedl', 'pose', 'deploy', 'quant', 'search', 'docs', 'dev'}
+    assert extras == {'openmmlab', 'onedl', 'pose', 'deploy', 'quant', 'search', 'serve', 'clients',
+                      'docs', 'dev'}
     required = [line for line in lines if line.startswith('Requires-Dist') and 'extra' not in line]
     assert not [line for line in required if re.search(r'mmcv|mmdet|mmengine|opencv', line)]
 
