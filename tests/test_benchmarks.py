@@ -96,3 +96,39 @@ def test_training_pipeline(tmp_path):
     assert result.stdout.count('2x3x640x640') == 2
     result = run('data_pipeline.py', str(tmp_path))
     assert result.returncode != 0 and 'give the folder of a COCO-format data set' in result.stderr
+
+
+def test_every_client_has_its_function():
+    from importlib import import_module
+
+    from benchmarks.clients.measure import places, same_poses, same_rows
+    from benchmarks.clients.rows import ROWS
+    from mmyolonas.deploy.targets.table import TARGETS
+    page = (ROOT / 'docs/en/clients.md').read_text('utf-8')
+    for name, row in ROWS.items():
+        assert f'`{name}`' in page, f'{name} has no row in docs/en/clients.md'
+        assert bool(row.function) != (row.gives == 'file' or row.name == 'rknn')
+        if row.function:
+            module, _, function = row.function.partition(':')
+            assert callable(getattr(import_module(f'benchmarks.clients.{module}'), function))
+    assert {row.target for row in ROWS.values()} == {'', *TARGETS} - {'opencv'}
+    pythons = {'a': {'opencv-python': '5.0'}, 'b': {'opencv-python-headless': '4.14'},
+               'c': {'opencv-python': '5.0', 'mmdet': '3.3.0'}}
+    assert places(ROWS['opencv'], pythons, None) == [('a', '5.0'), ('b', '4.14')]
+    assert not places(ROWS['mmdet'], pythons, None)  # which needs torch as well
+    rows = [[0, 0, 10, 10, 0.9, 1], [20, 20, 40, 40, 0.2, 0]]
+    assert same_rows(rows, rows[:1]) == (1, 1, 1) and same_rows([], rows) == (0, 2, 0)
+    poses = [[0, 0, 10, 10, 0.9, 1, 2, 3, 4]]
+    assert same_poses(poses, poses) == (1, 1, 1)
+    assert same_poses([[*poses[0][:-1], 6]], poses) == (0, 1, 1)
+
+
+def test_four_readers_suppress_as_they_should():
+    import numpy as np
+
+    from benchmarks.clients.contracts import suppressed
+    rows = np.array([[0, 0, 10, 10, 0.5, 1], [0, 0, 10, 10, 0.9, 1], [0, 0, 10, 10, 0.4, 0],
+                     [5, 0, 15, 10, 0.3, 1]])
+    assert suppressed(rows, 0.5).tolist() == rows[[1, 2, 3]].tolist()
+    assert suppressed(rows, 0.3).tolist() == rows[[1, 2]].tolist()
+    assert suppressed(rows[:0], 0.3).shape == (0, 6)
