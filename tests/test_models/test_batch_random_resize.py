@@ -5,7 +5,7 @@ from mmdet.structures import DetDataSample
 from mmengine.logging import MessageHub
 from mmengine.structures import InstanceData
 
-from mmyolonas.models.data_preprocessors import BatchRandomResize
+from mmyolonas.models.data_preprocessors import BatchGrowingResize, BatchRandomResize
 
 
 def sample():
@@ -39,3 +39,19 @@ def test_sizes_depend_on_the_step_alone():
     assert sizes != [BatchRandomResize(interval=5, seed=4).size_at(s, 320, 640) for s in range(200)]
     with pytest.raises(ValueError, match='must rise'):
         BatchRandomResize((1.2, 0.8))
+
+
+def test_growing():
+    """Half the side up to six tenths of the steps, then the images as they come."""
+    grow = BatchGrowingResize()
+    sizes = [grow.size_at(step / 100, 240, 320) for step in range(100)]
+    assert sizes == [(128, 160)] * 60 + [(240, 320)] * 40
+    MessageHub.get_instance('grow')
+    MessageHub.get_current_instance().update_info('iter', 10)
+    MessageHub.get_current_instance().update_info('max_iters', 100)
+    images, (scaled, ) = grow(torch.rand(1, 3, 64, 128), [sample()])
+    assert images.shape == (1, 3, 32, 64)
+    assert scaled.gt_instances.bboxes.tolist() == [[4., 8., 16., 32.]]
+    for wrong in (((0.6, 1.5), ), ((0.6, 0.5), (0.3, 0.7))):
+        with pytest.raises(ValueError, match='the shares rising'):
+            BatchGrowingResize(wrong)

@@ -2,8 +2,10 @@
 import csv
 import errno
 import json
+import multiprocessing
 import os
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -281,7 +283,8 @@ def test_killed_run_goes_on(tmp_path, config):
     root, work = tmp_path / 'sets', tmp_path / 'work'
     write_dataset(root, 'cells-uyemf', empty_class=False)
     command = [ROOT / TOOL, 'run', '--root', root, '--config', config, '--work-dir', work,
-               '--epochs', 3]
+               '--epochs', 3, '--cfg-options', 'optim_wrapper.optimizer.lr=0.001',
+               'custom_hooks.0.decay=0.99']
     # the pointer follows the file; killed in between, training rightly begins anew
     kill_when(start(command), (work / 'cells-uyemf' / 'train' / 'last_checkpoint').exists)
     assert not (work / 'results.csv').exists()
@@ -290,6 +293,9 @@ def test_killed_run_goes_on(tmp_path, config):
     assert process.returncode == 0, text
     assert 'resumed epoch' in text
     assert read_csv(work / 'results.csv')['cells-uyemf']['status'] == 'ok'
+    for path in (work / 'cells-uyemf' / 'train').glob('*/vis_data/config.py'):
+        cfg = Config.fromfile(path)
+        assert cfg.optim_wrapper.optimizer.lr == 0.001 and cfg.custom_hooks[0].decay == 0.99
 
 
 def test_full_disk_keeps_the_table(tmp_path, monkeypatch):
@@ -409,27 +415,34 @@ def test_sweep(tmp_path, config, monkeypatch, capsys):
     assert 'a sweep with other settings' in capsys.readouterr().err
 
 
-@pytest.mark.long
-def test_killed_sweep_goes_on(tmp_path, config):
-    """kill -9 in the second training; the first is not repeated, the settings are used."""
+def test_killed_sweep_goes_on(tmp_path, config, monkeypatch):
+    """kill -9 in the second training; the first is not repeated, the second is.
+
+    That a killed training goes on, with the settings it was given, is tested above.
+    """
     pytest.importorskip('optuna')
-    root, work = tmp_path / 'sets', tmp_path / 'sweep'
-    write_dataset(root, 'cells-uyemf', empty_class=False)
-    command = [ROOT / TOOL, 'sweep', '--root', root, '--config', config, '--work-dir', work,
-               '--epochs', 1, '--count', 1, '--lr', '0.0005', '0.001', '--wd', '1e-4', '--ema',
-               '0.99']
-    folders = [work / f'lr{lr}_wd0.0001_ema0.99' / 'cells-uyemf' for lr in ('0.0005', '0.001')]
-    kill_when(start(command), (folders[1] / 'train.log').exists)
-    stamp = next(folders[0].glob('train/best_*.pth')).stat().st_mtime_ns
-    process = start_and_read(command)
-    text = process.communicate()[0]
-    assert process.returncode == 0, text
-    assert next(folders[0].glob('train/best_*.pth')).stat().st_mtime_ns == stamp
-    for folder, lr in zip(folders, (0.0005, 0.001)):
-        cfg = Config.fromfile(next((folder / 'train').glob('*/vis_data/config.py')))
-        assert cfg.optim_wrapper.optimizer.lr == lr and cfg.custom_hooks[0].decay == 0.99
-        assert json.loads((folder / 'stages.json').read_text())['stages']['train']['done']
-    assert (work / 'sweep.md').read_text().count('| 0.99 |') == 2
+    import mmyolonas.workflows.rf100.rf100_sweep as module
+    write_dataset(tmp_path / 'sets', 'cells-uyemf', empty_class=False)
+    options = rf100_run.RF100Options(tmp_path / 'sets', tmp_path / 'sweep', config=str(config))
+    calls, grid = tmp_path / 'calls', dict(lr=[5e-4, 1e-3], wd=[1e-4], ema=[0.99])
+
+    def stand_in(name, own, identity, test):
+        with open(calls, 'a') as file:
+            file.write(f'{identity["lr"]} ')
+        if calls.read_text().split() == ['0.0005', '0.001']:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return Result(name, valid_ap=identity['lr'])
+
+    monkeypatch.setattr(module, 'run_dataset', stand_in)
+    child = multiprocessing.get_context('fork').Process(
+        target=module.run_sweep, args=(['cells-uyemf'], options, grid))
+    child.start()
+    child.join(60)
+    assert child.exitcode == -signal.SIGKILL
+    points = module.run_sweep(['cells-uyemf'], options, grid)
+    assert calls.read_text().split() == ['0.0005', '0.001', '0.001']
+    assert [point.value for point in points] == [0.001, 0.0005]
+    assert (tmp_path / 'sweep' / 'sweep.md').read_text().count('| 0.99 |') == 2
 
 
 def test_subset_is_the_same_for_the_same_seed():
