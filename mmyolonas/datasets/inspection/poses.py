@@ -1,6 +1,6 @@
 """All key points of one part of a data set as arrays, and what is wrong with them."""
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Sequence
 
 import numpy as np
 
@@ -170,37 +170,30 @@ def _of_places(report: DataReport, tables: Dict[str, PoseTable]) -> List[str]:
     warnings = []
     for name, table in tables.items():
         part = report.splits[name]
-        outside, off = places(part.table.boxes, part.sizes[part.table.images], table)
+        outside = outside_boxes(part.table.boxes, table)
         total = int(table.labelled.sum())
-        first = {kind: part.scanned[part.table.images[np.flatnonzero(mask.any(1))[0]]].path.name
-                 for kind, mask in (('outside', outside), ('off', off)) if mask.any()}
         if outside.sum() > _MANY_OUTSIDE * total:
+            first = part.scanned[part.table.images[np.flatnonzero(outside.any(1))[0]]].path.name
             warnings.append(f'{int(outside.sum())} of {total} labelled key points of {name} lie '
-                            f'outside the box of their object (for example in '
-                            f'{first["outside"]}): are boxes and points of the same objects, and '
-                            'in the same order and unit?')
-        if off.any():
-            warnings.append(f'{int(off.sum())} labelled key points of {name} lie outside their '
-                            f'image (for example in {first["off"]}): they are not trained')
+                            f'outside the box of their object (for example in {first}): are boxes '
+                            'and points of the same objects, and in the same order and unit?')
     return warnings
 
 
-def places(boxes: np.ndarray, sizes: np.ndarray, table: PoseTable) -> Tuple[np.ndarray, np.ndarray]:
-    """Return which labelled points lie outside their box, and outside their image.
+def outside_boxes(boxes: np.ndarray, table: PoseTable) -> np.ndarray:
+    """Return which labelled points lie outside their box by more than a twentieth of it.
 
     Args:
         boxes (ndarray): (M, 4) xyxy in pixels.
-        sizes (ndarray): (M, 2) width and height of each object's image.
         table (PoseTable): The points.
 
     Returns:
-        tuple[ndarray, ndarray]: (M, K) bool each; a twentieth of the box is allowed.
+        ndarray: (M, K) bool.
     """
     margin = _MARGIN * (boxes[:, 2:] - boxes[:, :2])[:, None]
     points = table.points
     out = (points < boxes[:, None, :2] - margin) | (points > boxes[:, None, 2:] + margin)
-    off = (points < -0.5) | (points > sizes[:, None] + 0.5)
-    return out.any(-1) & table.labelled, off.any(-1) & table.labelled
+    return out.any(-1) & table.labelled
 
 
 def _of_problems(tables: Dict[str, PoseTable]) -> List[str]:
