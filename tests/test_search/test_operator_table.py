@@ -279,7 +279,8 @@ def test_layers_of_an_engine_are_attributed(small_file, monkeypatch):
     monkeypatch.setattr(operator_timing, '_open_tensorrt',
                         lambda path, *asked: precisions.append(asked) or Engine())
     times = time_network(small_file, 'tensorrt', ['fp16', 'int8'], repeats=2)
-    assert precisions == [('fp16', 'tensorrt'), ('int8', 'tensorrt')] and times['fp16'].total.best > 0
+    assert precisions == [('fp16', 'tensorrt'), ('int8', 'tensorrt')]
+    assert times['fp16'].total.best > 0
     for found in times.values():
         convolutions = [ms for op, ms in found.operators if op.kind == 'conv']
         assert convolutions == [1., 6., *[8.] * (len(convs) - 2)]
