@@ -93,7 +93,9 @@ def config(data: Path, work_dir: Path, epochs: int = 2, workers: int = 0) -> dic
         test_dataloader=loader(test, False), val_evaluator=evaluator, test_evaluator=evaluator,
         train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=epochs, val_interval=100),
         val_cfg=dict(type='ValLoop'), test_cfg=dict(type='TestLoop'),
-        optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3)),
+        optim_wrapper=dict(
+            type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3),
+            constructor='mmyolonas.MergedGroupsConstructor'),
         param_scheduler=[dict(type='LinearLR', start_factor=0.01, by_epoch=False, end=4)],
         randomness=dict(seed=0), env_cfg=dict(cudnn_benchmark=False),
         default_hooks=dict(

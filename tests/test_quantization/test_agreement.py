@@ -9,21 +9,29 @@ import pytest
 
 from mmyolonas.quantization import default_layers, insert_qdq, select
 from mmyolonas.quantization.agreement import LIMIT, FakeQuantised
-from mmyolonas.quantization.graph import qdq
+from mmyolonas.quantization.graph import spelling
 from mmyolonas.quantization.workflow import Workflow
 
 from .conftest import images
 
 
 @pytest.fixture(scope='module')
-def reference(fused, calibrated):
-    return FakeQuantised(fused, calibrated[1], [image.numpy() for image in images(3, seed=1)])
+def references(fused, calibrated):
+    """By whether a tensor that cannot be negative has 255 steps."""
+    pictures = [image.numpy() for image in images(3, seed=1)]
+    return {full: FakeQuantised(fused, calibrated[1], pictures, full) for full in (False, True)}
+
+
+@pytest.fixture
+def reference(references):
+    return references[True]
 
 
 @pytest.mark.parametrize('runtime', ('onnxruntime', 'openvino', 'tensorrt'))
-def test_correct_files_agree(reference, calibrated, float_onnx, runtime, tmp_path):
+def test_correct_files_agree(references, calibrated, float_onnx, runtime, tmp_path):
     if runtime == 'openvino':
         pytest.importorskip('openvino')
+    reference = references[runtime != 'tensorrt']
     path = tmp_path / 'int8.onnx'
     onnx.save(insert_qdq(float_onnx, calibrated[1], runtime), path)
     found = reference.compare(str(path), runtime, num_threads=1)
@@ -46,17 +54,17 @@ def test_wrong_files_are_found(reference, calibrated, float_onnx, tmp_path):
     assert not replace(found, boxes=0., scores=float('nan')).agrees
 
 
-def test_openvino_that_computes_wrongly_is_found(reference, calibrated, float_onnx, tmp_path,
+def test_openvino_that_computes_wrongly_is_found(references, calibrated, float_onnx, tmp_path,
                                                  monkeypatch):
     """Signed pairs, on the processors where they are wrong."""
     openvino = pytest.importorskip('openvino')
     if 'AMX' in str(openvino.Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')) or any(
             flag in Path('/proc/cpuinfo').read_text() for flag in ('amx_int8', )):
         pytest.skip('processors with AMX compute signed pairs correctly')
-    monkeypatch.setitem(qdq.SPELLINGS, 'openvino', qdq.Spelling())
+    monkeypatch.setitem(spelling.SPELLINGS, 'openvino', spelling.Spelling())
     path = tmp_path / 'signed.onnx'
     onnx.save(insert_qdq(float_onnx, calibrated[1], 'openvino'), path)
-    assert not reference.compare(str(path), 'openvino', num_threads=1).agrees
+    assert not references[False].compare(str(path), 'openvino', num_threads=1).agrees
 
 
 def test_part_of_the_layers(reference, calibrated, float_onnx, tmp_path):
