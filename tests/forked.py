@@ -1,10 +1,11 @@
 """Programs of this repository in processes of their own that need not import anything anew."""
 import os
 import runpy
+import socket
 import subprocess
 import sys
 import traceback
-from typing import Dict, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import torch
 
@@ -68,6 +69,29 @@ def run_forked(command: Sequence, **env: str) -> str:
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, process.args, text)
     return text
+
+
+def free_port() -> str:
+    """Return the number of a port that nobody listens on."""
+    with socket.socket() as server:
+        server.bind(('127.0.0.1', 0))
+        return str(server.getsockname()[1])
+
+
+def start_ranks(command: Sequence, count: int = 2) -> List[Forked]:
+    """Start the processes of a distributed training, as torchrun does."""
+    env = dict(WORLD_SIZE=str(count), LOCAL_WORLD_SIZE=str(count), MASTER_ADDR='127.0.0.1',
+               MASTER_PORT=free_port())
+    return [Forked(command, read=True, RANK=str(rank), LOCAL_RANK=str(rank), **env)
+            for rank in range(count)]
+
+
+def end_of_ranks(ranks: Sequence[Forked]) -> List[str]:
+    """Wait for processes, which have to end well; return what each wrote."""
+    texts = [process.communicate()[0] for process in ranks]
+    for process, text in zip(ranks, texts):
+        assert process.returncode == 0, text[-3000:]
+    return texts
 
 
 def _run(command: Sequence[str], output: int, env: Dict[str, str]) -> int:

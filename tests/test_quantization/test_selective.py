@@ -30,6 +30,7 @@ from mmyolonas.runtime.kernels import Kernel
 from mmyolonas.utils import UserError
 from mmyolonas.utils.building import build_model
 from mmyolonas.utils.configs import load_config
+from tests.run_tool import run_tool
 
 from .conftest import SIZE, build_tiny, images
 
@@ -326,21 +327,18 @@ def test_calibrators_stay_below_the_largest_value(calibrated, fused, method):
 
 
 @pytest.mark.long
-def test_report_tool(tmp_path):
-    import subprocess
-    import sys
-    from pathlib import Path
+def test_report_tool(tmp_path, capsys):
     row = dict(name='float', path='x', ap=50., ap50=80., interval=None, latency_ms=100., size_mb=1)
     report = dict(runtime='openvino', rows=[row, {**row, 'name': 'int8', 'interval': [-1., 2.],
                                                   'latency_ms': 40., 'ap': 49.}],
                   frontier=[dict(groups=[], latency=100., ap_loss=0.)], settings=dict(threads=2))
     (tmp_path / 'report.json').write_text(json.dumps(report))
-    tool = Path(__file__).parents[2] / 'tools' / 'analysis_tools' / 'quantization_report.py'
-    done = subprocess.run([sys.executable, tool, tmp_path / 'report.json'], capture_output=True)
-    assert done.returncode == 0 and (tmp_path / 'report.png').stat().st_size > 5000
+    tool = 'tools/analysis_tools/quantization_report.py'
+    assert run_tool(tool, tmp_path / 'report.json') == 0
+    assert (tmp_path / 'report.png').stat().st_size > 5000
     (tmp_path / 'bad.json').write_text('{}')
-    done = subprocess.run([sys.executable, tool, tmp_path / 'bad.json'], capture_output=True)
-    assert done.returncode == 1 and b'not a report of tools/quantize.py' in done.stderr
+    assert run_tool(tool, tmp_path / 'bad.json') == 1
+    assert 'not a report of tools/quantize.py' in capsys.readouterr().err
 
 
 def test_least_squares_range_against_a_search_by_hand():

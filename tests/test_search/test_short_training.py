@@ -151,7 +151,7 @@ def test_project_keeps_what_it_is_about(recipe, tmp_path):
     folder = tmp_path / 'search'
     with pytest.raises(UserError, match='begin one with --recipe'):
         Project.open(folder)
-    project = Project.open(folder, recipe=recipe.path, input_sizes=[64, 96], seed=3)
+    project = Project.open(folder, recipe=recipe.path, input_sizes=[64, 96], seed=3, max_arch='s')
     again = Project.open(folder)
     assert again.settings == project.settings and again.space.input_sizes == (64, 96)
     with pytest.raises(UserError, match=r'input_sizes \[64, 96\] \(given: \[64\]\)'):

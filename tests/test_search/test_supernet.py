@@ -2,9 +2,6 @@
 import copy
 import json
 import multiprocessing
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -29,10 +26,9 @@ from mmyolonas.utils import UserError
 from mmyolonas.utils.building import switch_to_deploy
 from mmyolonas.utils.shared_records import SharedRecords
 from tests import tiny
-from tests.conftest import ROOT
+from tests.forked import end_of_ranks, start_ranks
 from tests.killing import kill_when, start
 from tests.test_search.test_space import train_step
-from tests.test_tools.test_processes import free_port
 
 COUNTS = dict(detection=3, pose=17)
 
@@ -265,13 +261,7 @@ def test_a_killed_training_goes_on(recipe, trained, tmp_path):
 @pytest.mark.long
 def test_two_processes_train_one_supernet(recipe, tmp_path):
     """Through DDP: it would stop at a weight without a gradient, or at other architectures."""
-    (tmp_path / 'train.py').write_text(TRAIN)
-    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node', '2',
-                '--master_port', str(free_port())]
-    done = subprocess.run([*torchrun, tmp_path / 'train.py', recipe.path, tmp_path / 'two',
-                           'pytorch'], text=True, capture_output=True, timeout=600,
-                          env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1'))
-    assert done.returncode == 0, done.stderr[-3000:]
+    end_of_ranks(start_ranks(['-c', TRAIN, recipe.path, tmp_path / 'two', 'pytorch']))
     two = weights(finished(tmp_path / 'two'))
     one = make_net(small_space()).state_dict()
     assert all(torch.isfinite(value).all() for value in two.values())

@@ -1,7 +1,6 @@
 """Two processes give the losses of one with twice the batch; the launchers start them."""
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +13,7 @@ from mmengine.config import Config
 from mmyolonas.utils.building import build_model
 from tests import tiny
 from tests.conftest import ROOT
-from tests.forked import Forked, run_forked
+from tests.forked import end_of_ranks, free_port, run_forked, start_ranks
 
 SRUN = '''#!/usr/bin/env bash
 # Two tasks on this machine, as Slurm would start them.
@@ -33,12 +32,7 @@ for pid in "${pids[@]}"; do wait "$pid" || exit 1; done
 #: Large enough that initial boxes (of 128 pixels) overlap with the objects: below a summed target
 #: of 1 per process the divisor of the losses is clipped, as in the original.
 SIZE = 160
-
-
-def free_port() -> str:
-    with socket.socket() as server:
-        server.bind(('127.0.0.1', 0))
-        return str(server.getsockname()[1])
+MERGED = dict(constructor='mmyolonas.MergedGroupsConstructor')
 
 
 def write_config(folder: Path, batch: int, steps: int, double: bool = False, **changes) -> Path:
@@ -110,15 +104,9 @@ def folder(tmp_path):
 
 
 def train_in_two(config: Path, work_dir: Path) -> None:
-    """Train as ``tools/dist_train.sh`` does it, without two starts of Python."""
-    port = free_port()
-    ranks = [Forked([ROOT / 'tools' / 'train.py', config, '--launcher', 'pytorch', '--work-dir',
-                     work_dir], read=True, RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2',
-                    LOCAL_WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
-             for rank in range(2)]
-    for process in ranks:
-        text = process.communicate()[0]
-        assert process.returncode == 0, text[-3000:]
+    """Train as ``tools/dist_train.sh`` does it, without three starts of Python."""
+    end_of_ranks(start_ranks([ROOT / 'tools' / 'train.py', config, '--launcher', 'pytorch',
+                              '--work-dir', work_dir]))
 
 
 def train_in_one(config: Path, work_dir: Path) -> None:
@@ -155,14 +143,14 @@ def test_two_processes_in_single_precision(folder):
     At higher rates rounding grows with every step, and near-ties of the assignment part the curves.
     """
     before = write_config(
-        folder, 4, 80, optim_wrapper=dict(optimizer=dict(type='AdamW', lr=2e-3)),
+        folder, 4, 80, optim_wrapper=dict(optimizer=dict(type='AdamW', lr=2e-3), **MERGED),
         default_hooks=dict(checkpoint=dict(type='mmyolonas.AtomicCheckpointHook', interval=40)))
     train_in_one(before, folder / 'before')
     published = Config.fromfile(ROOT / 'configs' / 'yolonas' / 'yolonas_s_coco.py')
     warmup = published.param_scheduler[0]
     assert warmup.end == 1000 and not warmup.by_epoch
     changes = dict(load_from=str(folder / 'before' / 'epoch_40.pth'),
-                   optim_wrapper=dict(optimizer=dict(published.optim_wrapper.optimizer)),
+                   optim_wrapper=dict(optimizer=dict(published.optim_wrapper.optimizer), **MERGED),
                    param_scheduler=[dict(warmup)])
     train_in_two(write_config(folder, 2, 20, **changes), folder / 'two')
     train_in_one(write_config(folder, 4, 20, **changes), folder / 'one')
