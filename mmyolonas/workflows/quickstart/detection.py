@@ -98,9 +98,9 @@ def int8(context: Context) -> Results:
     """Make 8-bit files: all layers, and a choice of them; AP, latency, size, charts, a picture."""
     folder = context.work_dir / 'int8'
     context.run('quantize.py',
-                [context.config, context.checkpoint(), '--method', 'selective', '--frontier', 3,
+                [context.config, context.checkpoint(), '--method', 'selective', '--frontier', 2,
                  '--work-dir', folder, '--calib-images', 16, '--analysis-images', 48,
-                 '--noise-images', 8,
+                 '--noise-images', 6, '--noise-plans', 6,
                  '--cfg-options', *context.cfg_options],
                 'int8', show=r'(?:calibration|noise|AP of random plans|plans).*')
     results: Results = {}
