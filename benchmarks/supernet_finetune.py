@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.ranks import mean_difference  # noqa: E402
-from benchmarks.supernet import Clock, median_times, spent  # noqa: E402
+from benchmarks.supernet import SPACE, Clock, median_times, spent  # noqa: E402
 from mmyolonas.utils import arguments  # noqa: E402
 from mmyolonas.utils.cli import new_parser, run_main  # noqa: E402
 from mmyolonas.utils.files import read_json, write_json, write_text  # noqa: E402
@@ -68,8 +68,7 @@ def open_project(args: argparse.Namespace) -> Any:
     options['val_evaluator.ann_file'] = f'{root}valid/_annotations.coco.json'
     options['test_evaluator.ann_file'] = f'{root}test/_annotations.coco.json'
     return Project.open(args.work_dir / 'search', recipe=RECIPE, cfg_options=options,
-                        input_sizes=[SIZE], max_size=1., max_arch='s',
-                        fix={'*.attention': 'False'})
+                        **{**SPACE, 'input_sizes': [SIZE]})
 
 
 def find_pick(project: Any, args: argparse.Namespace, clock: Clock) -> Dict[str, Any]:

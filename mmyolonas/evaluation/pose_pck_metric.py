@@ -5,6 +5,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 
 from mmyolonas.registry import METRICS
+from mmyolonas.utils.boxes import pairwise_iou
 
 
 @METRICS.register_module()
@@ -87,11 +88,7 @@ def match_by_overlap(poses: np.ndarray, objects: np.ndarray) -> np.ndarray:
     match = np.full(len(objects), -1)
     if len(poses) == 0:
         return match
-    low = np.maximum(poses[:, None, :2], objects[None, :, :2])
-    high = np.minimum(poses[:, None, 2:], objects[None, :, 2:])
-    overlap = (high - low).clip(0).prod(-1)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).clip(0).prod(-1) for boxes in (poses, objects)]
-    overlap /= np.maximum(areas[0][:, None] + areas[1] - overlap, 1e-9)
+    overlap = pairwise_iou(poses, objects)
     for index, row in enumerate(overlap):
         best = int(row.argmax())
         if row[best] > 0:

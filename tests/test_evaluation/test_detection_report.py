@@ -10,7 +10,7 @@ from mmyolonas.datasets.formats.coco_split import CocoSplit
 from mmyolonas.datasets.inspection.box_table import box_table
 from mmyolonas.evaluation import CheckedCocoMetric
 from mmyolonas.evaluation.detection_report import evaluate_detections
-from mmyolonas.evaluation.mistakes import pairwise_iou
+from mmyolonas.utils.boxes import pairwise_iou
 from mmyolonas.visualization.evaluation_report import draw_evaluation
 from tests.layout_files import speckle
 

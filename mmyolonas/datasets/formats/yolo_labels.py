@@ -105,19 +105,6 @@ def read_rows(path: Path) -> List[Tuple[int, np.ndarray]]:
     return rows
 
 
-def read_labels(path: Path, num_classes: int, keypoints: int = 0,
-                polygons: bool = False) -> np.ndarray:
-    """Return the objects of a text file; see :func:`to_rows`.
-
-    Args:
-        path (Path): Text file; one that does not exist has no objects.
-        num_classes (int): Number of classes.
-        keypoints (int): Key points of an object. Defaults to 0, boxes only.
-        polygons (bool): Whether a line may hold the corners of an outline.
-    """
-    return to_rows(read_rows(path), num_classes, RowKind(keypoints, 0, polygons), path)
-
-
 def to_rows(lines: Sequence[Tuple[int, np.ndarray]], num_classes: int, kind: RowKind,
             path: Path) -> np.ndarray:
     """Return objects as rows of equal length.
@@ -163,7 +150,7 @@ def to_annotations(rows: np.ndarray, width: int, height: int, clip: bool = True)
     """Return COCO annotations of one image.
 
     Args:
-        rows (ndarray): From :func:`read_labels`.
+        rows (ndarray): From :func:`to_rows`.
         width, height (int): Size of the image in pixels.
         clip (bool): Whether to cut boxes at the border and drop those without
             area; if not, they are as the file says. Defaults to True.

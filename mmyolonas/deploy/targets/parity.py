@@ -4,6 +4,8 @@ from typing import Dict, List, Sequence
 
 import numpy as np
 
+from mmyolonas.utils.boxes import pairwise_iou
+
 #: What "the same" means: class, overlap, score.
 IOU, SCORE = 0.99, 0.01
 #: What "nearly" means.
@@ -56,11 +58,7 @@ def same_boxes(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray,
     boxes, scores, labels = np.asarray(boxes), np.asarray(scores), np.asarray(labels)
     if not len(boxes) or not len(others):
         return 0
-    corners = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    ends = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    inner = np.clip(ends - corners, 0, None).prod(-1)
-    areas = [(side[:, 2:] - side[:, :2]).prod(-1) for side in (boxes, others)]
-    overlap = inner / np.maximum(areas[0][:, None] + areas[1][None] - inner, 1e-9)
+    overlap = pairwise_iou(boxes, others)
     fits = (overlap > iou) & (labels[:, None] == other_labels[None]) & (
         np.abs(scores[:, None] - other_scores[None]) <= score)
     overlap = np.where(fits, overlap, 0)

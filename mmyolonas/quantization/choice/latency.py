@@ -122,11 +122,6 @@ class Boundaries:
     producers: Dict[str, Dict[Optional[str], float]]
     readers: Dict[str, Dict[str, float]]
 
-    def switched(self, names: Iterable[str]) -> Tuple[float, float]:
-        """Return the millions of values switched to 8 bit and back by a plan."""
-        to_int8, to_float, _, _ = self.switches(names)
-        return to_int8, to_float
-
     def switches(self, names: Iterable[str]) -> Tuple[float, float, float, float]:
         """Return millions of values switched to 8 bit and back, and how often either is done."""
         names = set(names)

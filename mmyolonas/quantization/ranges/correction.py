@@ -15,7 +15,6 @@ from mmyolonas.quantization.graph.dataflow import Dataflow, analyse
 from mmyolonas.quantization.graph.trace import trace
 from mmyolonas.quantization.ranges.quantizers import QuantizedModel
 
-CORRECTIONS = ('none', 'bias', 'equalisation', 'both')
 #: A channel's factor stays within so much of the others'.
 LARGEST_FACTOR = 100.
 
