@@ -33,16 +33,18 @@ def _parse_args() -> argparse.Namespace:
     parser.add_argument('--threads', type=arguments.positive_int, help='threads of the runtime')
     parser.add_argument('--host', default='127.0.0.1', help='address to listen at (default: '
                         '127.0.0.1, this machine alone)')
-    parser.add_argument('--port', type=int, default=8000, help='default: 8000')
+    parser.add_argument('--port', type=arguments.integer(0, 65535), default=8000,
+                        help='default: 8000')
     parser.add_argument('--score-thr', type=arguments.share, default=limits.score_threshold,
                         help='smallest score that is sent (default: %(default)s)')
     parser.add_argument('--max-batch', type=arguments.positive_int, default=waits.max_batch,
                         help='images that run together, at most (default: %(default)s)')
-    parser.add_argument('--max-delay', type=float, default=waits.max_delay * 1e3, metavar='MS',
+    parser.add_argument('--max-delay', type=arguments.not_negative, metavar='MS',
+                        default=waits.max_delay * 1e3,
                         help='milliseconds that the first waits for others (default: %(default)s)')
     parser.add_argument('--max-waiting', type=arguments.positive_int, default=waits.max_waiting,
                         help='requests that may wait; more get 503 (default: %(default)s)')
-    parser.add_argument('--max-mib', type=float, default=limits.max_bytes / 2**20,
+    parser.add_argument('--max-mib', type=arguments.positive, default=limits.max_bytes / 2**20,
                         help='MiB of an upload, at most (default: %(default)s)')
     parser.add_argument('--max-pixels', type=arguments.positive_int, default=limits.max_pixels,
                         help='pixels of an image, at most (default: %(default)s)')
@@ -59,8 +61,6 @@ def serve_main() -> None:
     args = _parse_args()
     uvicorn = require('uvicorn', 'Serving')
     require('fastapi', 'Serving')
-    if not 0 <= args.port < 65536:
-        raise UserError(f'--port must lie within 0 and 65535, got {args.port}.')
     options = ServerOptions(
         int(args.max_mib * 2**20), args.max_pixels, args.score_thr,
         BatchingOptions(args.max_batch, args.max_delay / 1e3, args.max_waiting))
