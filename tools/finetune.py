@@ -18,7 +18,7 @@ from typing import Optional
 
 from mmyolonas.datasets.formats.layouts import FORMATS
 from mmyolonas.utils import arguments
-from mmyolonas.utils.cli import new_parser, run_main
+from mmyolonas.utils.cli import add_local_rank, new_parser, run_main
 from mmyolonas.utils.errors import UserError
 from mmyolonas.utils.outputs import check_folder
 from mmyolonas.workflows.finetune.finetune_settings import FinetuneOptions
@@ -82,9 +82,7 @@ def parse_args():
     parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm'), default='none',
                         help='what has started several processes of this command, which share '
                         '--work-dir (see the examples; default: none)')
-    # torch.distributed.launch passes it in either spelling
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
-                        help=argparse.SUPPRESS)
+    add_local_rank(parser)
     parser.add_argument('--fresh', action='store_true', help='look at the data and train anew; an '
                         'earlier training is kept under another name')
     return parser.parse_args()

@@ -164,6 +164,10 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
         help='how the processes of a distributed run are started')
-    # torch.distributed.launch passes it in either spelling
+    add_local_rank(parser)
+
+
+def add_local_rank(parser: argparse.ArgumentParser) -> None:
+    """Add what torch.distributed.launch passes, in either spelling; nobody types it."""
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
                         help=argparse.SUPPRESS)
