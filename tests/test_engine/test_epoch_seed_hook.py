@@ -1,4 +1,5 @@
 """Resuming is exact: the same weights as in a training that ran through."""
+import multiprocessing
 import random
 
 import numpy as np
@@ -39,8 +40,10 @@ def train(tmp_path, name: str, workers: int = 0, persistent: bool = False, seed=
         runner.register_hook(Interrupt(interrupt))
         with pytest.raises(KeyboardInterrupt):
             runner.train()
+        runner.call_hook('after_run')  # or the next training waits for the workers of this one
         return {}
     runner.train()
+    assert not multiprocessing.active_children()
     return torch.load(work / 'epoch_3.pth')
 
 

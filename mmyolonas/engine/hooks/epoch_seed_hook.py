@@ -34,6 +34,9 @@ class EpochSeedHook(Hook):
     taken. Epoch-based training only: an iteration-based one reads its data from
     the start again, which mmengine does by itself.
 
+    When a run has ended, persistent workers end too: left to the garbage collection they would
+    miss the word to stop, and whatever the process does next waits five seconds for each.
+
     On a GPU, ask for ``randomness=dict(seed=..., deterministic=True)`` as well.
     """
 
@@ -70,6 +73,13 @@ class EpochSeedHook(Hook):
         else:
             clear_caches(loader.dataset)
         seed_everything(runner.seed, runner.epoch, get_rank())
+
+    def after_run(self, runner) -> None:
+        """End persistent workers, of whichever loader has some."""
+        for loop in (runner._train_loop, runner._val_loop, runner._test_loop):
+            loader = getattr(loop, 'dataloader', None)
+            if isinstance(loader, DataLoader):
+                loader._iterator = None
 
 
 class WorkerSeeder:
