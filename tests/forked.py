@@ -1,6 +1,7 @@
 """Programs of this repository in processes of their own that need not import anything anew."""
 import os
 import runpy
+import signal
 import socket
 import subprocess
 import sys
@@ -60,6 +61,19 @@ class Forked:
             if pid:
                 self.returncode = os.waitstatus_to_exitcode(status)
         return self.returncode
+
+
+class ForkedTool(Forked):
+    """Stands for :class:`subprocess.Popen` where a tool starts another one of this repository."""
+
+    def __init__(self, command: Sequence, env: Dict[str, str], **_) -> None:
+        python, unbuffered, *script = command
+        assert (python, unbuffered) == (sys.executable, '-u')
+        super().__init__(script, read=True, **env)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        os.kill(self.pid, signal.SIGTERM)
 
 
 def run_forked(command: Sequence, **env: str) -> str:

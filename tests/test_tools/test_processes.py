@@ -13,19 +13,14 @@ from mmengine.config import Config
 from mmyolonas.utils.building import build_model
 from tests import tiny
 from tests.conftest import ROOT
-from tests.forked import end_of_ranks, free_port, run_forked, start_ranks
+from tests.forked import Forked, end_of_ranks, free_port, run_forked, start_ranks
 
-SRUN = '''#!/usr/bin/env bash
-# Two tasks on this machine, as Slurm would start them.
-while [[ $1 == -* ]]; do
+#: Stands for a program: takes ``srun``'s options away and notes what it was to start.
+STUB = '''#!/usr/bin/env bash
+while [[ $0 == */srun && $1 == -* ]]; do
     case $1 in -p) shift 2;; *) shift;; esac
 done
-export SLURM_NTASKS=2 SLURM_NODELIST=localhost
-for rank in 0 1; do
-    SLURM_PROCID=$rank SLURM_LOCALID=$rank "$@" &
-    pids+=($!)
-done
-for pid in "${pids[@]}"; do wait "$pid" || exit 1; done
+printf '%s\\n' "$@" > "$NOTE"
 '''
 
 
@@ -122,14 +117,13 @@ def compared(folder: Path, steps: int) -> tuple:
 
 @pytest.mark.long
 def test_two_processes_equal_twice_the_batch(folder):
-    """The curves agree over 20 steps: batch norms, normalisers and gradients are synchronised.
+    """The curves agree over 12 steps: batch norms, normalisers and gradients are synchronised.
 
     In double precision, where nothing hides behind rounding.
     """
-    run(['bash', str(ROOT / 'tools' / 'dist_train.sh'), str(write_config(folder, 2, 20, True)), '2',
-         '--work-dir', str(folder / 'two')], PORT=free_port())
-    train_in_one(write_config(folder, 4, 20, True), folder / 'one')
-    one, two = compared(folder, 20)
+    train_in_two(write_config(folder, 2, 12, True), folder / 'two')
+    train_in_one(write_config(folder, 4, 12, True), folder / 'one')
+    one, two = compared(folder, 12)
     for name, values in one.items():
         np.testing.assert_allclose(two[name], values, rtol=1e-6, atol=1e-8, err_msg=name)
     assert abs(one['loss'][-1] / one['loss'][0] - 1) > 0.01  # something was learnt
@@ -138,7 +132,7 @@ def test_two_processes_equal_twice_the_batch(folder):
 
 @pytest.mark.long
 def test_two_processes_in_single_precision(folder):
-    """The first 20 steps of the published schedule, from weights that know the data.
+    """The first 10 steps of the published schedule, from weights that know the data.
 
     At higher rates rounding grows with every step, and near-ties of the assignment part the curves.
     """
@@ -152,25 +146,46 @@ def test_two_processes_in_single_precision(folder):
     changes = dict(load_from=str(folder / 'before' / 'epoch_40.pth'),
                    optim_wrapper=dict(optimizer=dict(published.optim_wrapper.optimizer), **MERGED),
                    param_scheduler=[dict(warmup)])
-    train_in_two(write_config(folder, 2, 20, **changes), folder / 'two')
-    train_in_one(write_config(folder, 4, 20, **changes), folder / 'one')
-    one, two = compared(folder, 20)
+    train_in_two(write_config(folder, 2, 10, **changes), folder / 'two')
+    train_in_one(write_config(folder, 4, 10, **changes), folder / 'one')
+    one, two = compared(folder, 10)
     for name, values in one.items():
         np.testing.assert_allclose(two[name], values, rtol=1e-4, err_msg=name)
 
 
-@pytest.mark.long
-def test_slurm_launcher(folder):
+def noted(folder: Path, script: str, *args, **env: str) -> list:
+    """Return what a launching script starts instead of starting it."""
     binaries = folder / 'bin'
     binaries.mkdir()
-    for name, text in (('srun', SRUN), ('scontrol', '#!/bin/sh\necho 127.0.0.1\n')):
+    for name, text in (('srun', STUB), ('python', STUB),
+                       ('scontrol', '#!/bin/sh\necho 127.0.0.1\n')):
         (binaries / name).write_text(text)
         (binaries / name).chmod(0o755)
-    path = f'{binaries}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
-    run(['bash', str(ROOT / 'tools' / 'slurm_train.sh'), 'part', 'job',
-         str(write_config(folder, 2, 2)), str(folder / 'two')],
-        PATH=path, MASTER_PORT=free_port(), GPUS='2')
+    env = dict(env, PATH=f'{binaries}{os.pathsep}{os.environ["PATH"]}', NOTE=str(folder / 'note'))
+    run(['bash', str(ROOT / 'tools' / script), *map(str, args)], **env)
+    return (folder / 'note').read_text().splitlines()
+
+
+@pytest.mark.long
+def test_slurm_launcher(folder):
+    """What the script has srun start, started as the two tasks of one node."""
+    config = write_config(folder, 2, 2)
+    python, unbuffered, *command = noted(folder, 'slurm_train.sh', 'part', 'job', config,
+                                         folder / 'two', GPUS='2')
+    assert (python, unbuffered) == ('python', '-u')
+    env = dict(SLURM_NTASKS='2', SLURM_NODELIST='localhost', MASTER_PORT=free_port(),
+               PATH=f'{folder / "bin"}{os.pathsep}{os.environ["PATH"]}')
+    end_of_ranks([Forked(command, read=True, SLURM_PROCID=str(rank), SLURM_LOCALID=str(rank), **env)
+                  for rank in range(2)])
     assert len(losses(folder / 'two', 2)['loss']) == 2
+
+
+def test_torchrun_launcher(tmp_path):
+    """What the script has Python run; torchrun itself is started by a slow test."""
+    assert noted(tmp_path, 'dist_train.sh', 'my config.py', 2, '--work-dir', 'w', PORT='123') == [
+        '-m', 'torch.distributed.run', '--nnodes=1', '--node_rank=0', '--master_addr=127.0.0.1',
+        '--master_port=123', '--nproc_per_node=2', str(ROOT / 'tools' / 'train.py'),
+        'my config.py', '--launcher', 'pytorch', '--work-dir', 'w']
 
 
 def pose_config(folder: Path, batch: int) -> Path:

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from mmengine.config import Config
 from mmengine.optim import CosineAnnealingLR, LinearLR
 
 from mmyolonas.datasets import DataError
-from mmyolonas.utils import UserError
+from mmyolonas.utils import UserError, stages
 from mmyolonas.utils.errors import FullDiskError
 from mmyolonas.workflows.rf100 import rf100_run
 from mmyolonas.workflows.rf100.rf100 import (
@@ -29,6 +30,7 @@ from mmyolonas.workflows.rf100.rf100_results import Result, ResultTable
 from mmyolonas.workflows.rf100.rf100_sweep import choose_subset
 from tests import tiny
 from tests.conftest import ROOT
+from tests.forked import ForkedTool
 from tests.killing import kill_when, start, start_and_read
 from tests.run_tool import run_tool
 
@@ -232,13 +234,20 @@ def test_shards_share_everything():
 
 
 # ---------------------------------------------------------------------- runs
+@pytest.fixture
+def forked_tools(monkeypatch):
+    """Training and test are copies of this process, not new ones that import torch anew."""
+    monkeypatch.setattr(stages, 'subprocess', SimpleNamespace(Popen=ForkedTool, PIPE=None,
+                                                              STDOUT=None))
+
+
 def read_csv(path) -> dict:
     with open(path, newline='') as file:
         return {row['dataset']: row for row in csv.DictReader(file)}
 
 
 @pytest.mark.long
-def test_run_and_report(tmp_path, config, capsys):
+def test_run_and_report(tmp_path, config, forked_tools, capsys):
     """A failing set does not stop the rest; nothing is run twice; names with blanks."""
     root, work = tmp_path / 'my sets', tmp_path / 'work'
     write_dataset(root, 'cells-uyemf')
@@ -278,8 +287,9 @@ def test_run_and_report(tmp_path, config, capsys):
 
 
 @pytest.mark.long
-def test_killed_run_goes_on(tmp_path, config):
+def test_killed_run_goes_on(tmp_path, config, forked_tools, monkeypatch):
     """kill -9 in the second epoch of a training; the next call continues it."""
+    monkeypatch.setattr(rf100_run, '_LEAST_IMAGES', 64)  # 16 steps an epoch
     root, work = tmp_path / 'sets', tmp_path / 'work'
     write_dataset(root, 'cells-uyemf', empty_class=False)
     command = [ROOT / TOOL, 'run', '--root', root, '--config', config, '--work-dir', work,
