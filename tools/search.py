@@ -251,10 +251,11 @@ def rungs_command(args: argparse.Namespace) -> None:
 def search_command(args: argparse.Namespace):
     """Search; return the result."""
     from mmyolonas.search.accuracy.inherited import Inherited
-    from mmyolonas.search.preparation import accuracy_source
+    from mmyolonas.search.preparation import accuracy_source, load_table
     from mmyolonas.search.report.comparison import SearchPlan, search
     from mmyolonas.search.report.handover import chosen_text, hand_over
     project, target = open_project(args)
+    load_table(project, target)  # what is wrong with it is said before the rungs are climbed
     source = accuracy_source(project, args.scores)
     names = ('accuracy', 'latency', 'memory')[:3 if args.memory else 2]
     plan = SearchPlan(args.budget, args.seeds, args.samplers, args.population, names, args.max_ms,

@@ -147,7 +147,8 @@ def test_an_error_of_the_recipe_is_not_the_architectures(recipe, tmp_path, monke
         ShortTrainings(SPACE, recipe, tmp_path).run([Task(SMALLEST)])
 
 
-def test_project_keeps_what_it_is_about(recipe, tmp_path):
+def test_project_keeps_what_it_is_about(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr('mmyolonas.search.project._BLOCK', 8)
     folder = tmp_path / 'search'
     with pytest.raises(UserError, match='begin one with --recipe'):
         Project.open(folder)
