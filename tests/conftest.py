@@ -12,6 +12,8 @@ os.environ.setdefault('MPLBACKEND', 'Agg')
 # The programs that tests start would compile torch and mmdet each, 9 s of CPU time.
 os.environ.pop('PYTHONDONTWRITEBYTECODE', None)
 sys.dont_write_bytecode = False
+# OpenVINO reports its use over the network, from copies of the process; without this package not.
+sys.modules['openvino_telemetry'] = None
 
 import mmyolonas  # noqa: E402, F401, I001, before any host package
 import numpy as np  # noqa: E402

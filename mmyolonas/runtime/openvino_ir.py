@@ -36,7 +36,8 @@ def convert_openvino(onnx_path: str, xml_path: Optional[str] = None, fp16: bool 
         raise ValueError(f'{onnx_path} ends with a TensorRT plugin, which OpenVINO does not have; '
                          'export with nms="onnx" or "none".')
     try:
-        model = openvino.convert_model(onnx_path)
+        # not convert_model, which reports each call to its makers over the network
+        model = openvino.Core().read_model(onnx_path)
     except RuntimeError as error:
         raise ValueError(f'openvino cannot convert {onnx_path}: {error}') from error
     _name_ports(model, proto)

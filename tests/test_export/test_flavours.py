@@ -5,6 +5,7 @@ The readers are typed again from the field orders of the consumers' public code:
 RKNN's model zoo (PP-YOLOE). What they find is compared with PyTorch's own decoding.
 """
 import ast
+import importlib
 import json
 from pathlib import Path
 
@@ -358,3 +359,14 @@ def test_what_does_not_go_together(zoo, tmp_path):
     with pytest.raises(ValueError, match='nvinfer scales all channels by one factor'):
         write_deepstream_files(str(tmp_path / 'x.onnx'), meta)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_conversion_tells_nobody(zoo, tmp_path, monkeypatch):
+    """OpenVINO's own converter reports each call over the network."""
+    pytest.importorskip('openvino')  # its import is reported as well, by itself
+    ovc = importlib.import_module('openvino.tools.ovc.telemetry_utils')
+    told = []
+    for name in ('send_event', 'start_session'):
+        monkeypatch.setattr(ovc.tm.Telemetry, name, lambda *args, **_: told.append(args[1:]))
+    convert_openvino(zoo.file(), str(tmp_path / 'model.xml'))
+    assert not told
