@@ -205,8 +205,7 @@ def latency_command(args: argparse.Namespace) -> None:
         [*TARGETS[target.name][:2], args.precision]))
     table = measure_operators(project, target, args.networks, precisions)
     for precision in table.precisions:
-        found = table.accuracy(precision)
-        if found is not None:
+        if (found := table.accuracy(precision)) is not None:
             print(f'{precision}: Spearman {found.spearman:.3f}, mean error '
                   f'{100 * found.error:.1f} % (cross-validated)')
     print(table_path(project, target))
