@@ -4,6 +4,7 @@ import os
 import random
 import sys
 from collections import Counter
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +21,7 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 from mmengine.dataset import base_dataset  # noqa: E402
+from mmengine.runner import runner  # noqa: E402
 
 from tests.exported_models import image, zoo  # noqa: E402, F401, fixtures of several folders
 
@@ -57,6 +59,7 @@ def pytest_collection_finish():
     gc.collect()
     gc.freeze()
     base_dataset.gc = SimpleNamespace(collect=lambda: 0)
+    runner.collect_env = lru_cache(runner.collect_env)  # it asks compilers, for every runner
 
 
 @pytest.hookimpl(wrapper=True)

@@ -9,6 +9,7 @@ import traceback
 from typing import Dict, List, Optional, Sequence, Tuple
 
 import torch
+from mmengine.utils import ManagerMixin
 
 from tests.conftest import ROOT
 
@@ -108,6 +109,13 @@ def end_of_ranks(ranks: Sequence[Forked]) -> List[str]:
     return texts
 
 
+def _forget_instances(kind: type) -> None:
+    """Begin without the visualizers and message hubs of earlier tests, as a new process does."""
+    for derived in kind.__subclasses__():
+        derived._instance_dict.clear()
+        _forget_instances(derived)
+
+
 def _run(command: Sequence[str], output: int, env: Dict[str, str]) -> int:
     """Be the program; return its exit code."""
     code: object = 1
@@ -117,6 +125,7 @@ def _run(command: Sequence[str], output: int, env: Dict[str, str]) -> int:
         sys.stdout, sys.stderr = (os.fdopen(stream, 'w', 1, encoding='utf-8', closefd=False)
                                   for stream in (1, 2))
         torch.set_num_threads(1)  # a copy has none of the threads that its libraries count on
+        _forget_instances(ManagerMixin)
         os.chdir(ROOT)
         os.environ.update(env)
         option, program = (command[0], command[1:]) if command[0] in ('-c', '-m') else ('', command)
