@@ -78,7 +78,8 @@ def run(script: str, *args: str) -> subprocess.CompletedProcess:
 @pytest.mark.long
 def test_training_step(tmp_path):
     result = run('train_step.py', '--size', '64', '--batch', '2', '--boxes', '3', '--classes', '5',
-                 '--rounds', '1', '--warmup', '0', '--json', str(tmp_path / 'step.json'))
+                 '--rounds', '1', '--warmup', '0', '--threads', '1', '--loss-repeats', '1',
+                 '--json', str(tmp_path / 'step.json'))
     assert result.returncode == 0, result.stderr
     results = json.loads((tmp_path / 'step.json').read_text())['results']
     assert set(results) == {'step', 'loss', 'decode_loss'}
