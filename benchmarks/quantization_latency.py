@@ -1,6 +1,7 @@
 """Latency of full INT8 beside float in ONNX Runtime and OpenVINO, interleaved.
 
-The weights are random unless a checkpoint is given: the time does not depend
+Both files are those that tools/deploy.py makes, without suppression: float with the scales of
+shortcuts folded into convolutions, 8 bit with transposed convolutions as convolutions. The weights are random unless a checkpoint is given: the time does not depend
 on them. With --processor-time a busy machine disturbs less (one thread).
 """
 import argparse
@@ -13,8 +14,10 @@ import torch
 
 from mmyolonas.deploy.pipeline import load_model
 from mmyolonas.export import export_onnx
+from mmyolonas.export.onnx_graph import convolve_upsampling
 from mmyolonas.quantization import calibrate, fuse_model, insert_qdq, quantise_model
 from mmyolonas.runtime.factory import ONNX_BACKENDS, open_session
+from mmyolonas.runtime.machine import cpu_name
 from mmyolonas.runtime.timing import measure
 from mmyolonas.utils.configs import load_config
 
@@ -40,17 +43,21 @@ def main() -> None:
     shape = (1, 3, args.size, args.size)
     image = np.random.default_rng(0).random(shape, np.float32)
     with tempfile.TemporaryDirectory() as folder:
-        plain = os.path.join(folder, 'float.onnx')
-        export_onnx(fused, plain, shape, nms='none', fold_shortcuts=False, verify=False)
+        plain, source = (os.path.join(folder, f'{name}.onnx') for name in ('float', 'source'))
+        export_onnx(fused, plain, shape, nms='none', verify=False)
+        export_onnx(fused, source, shape, nms='none', fold_shortcuts=False, verify=False)
+        unfolded = onnx.load(source)
+        convolve_upsampling(unfolded)
         table = calibrate(quantise_model(fused), [torch.from_numpy(image)], method='max')
         runs = {}
         for runtime in ONNX_BACKENDS:
             runs[f'{runtime} float'] = open_session(plain, runtime, num_threads=args.threads)
             path = os.path.join(folder, f'{runtime}.onnx')
-            onnx.save(insert_qdq(onnx.load(plain), table, runtime), path)
+            onnx.save(insert_qdq(unfolded, table, runtime), path)
             runs[f'{runtime} int8'] = open_session(path, runtime, num_threads=args.threads)
         clock = time.process_time if args.processor_time else time.perf_counter
         times = measure(runs, image, repeats=args.repeats, clock=clock)
+    print(f'{cpu_name()}, {args.threads} threads, {args.size} px, {args.repeats} runs in turn')
     for name, value in times.items():
         base = times[f'{name.split()[0]} float']
         print(f'{name:<20} median {value.median:7.1f} ms ({value.median / base.median:.3f})  '
