@@ -1,10 +1,10 @@
 # YOLO-NAS-M on the images of narrow_sample.py, ten epochs.
-_base_ = 'narrow_sample.py'
+_base_ = 's_narrow_sample.py'
 
 model = dict(
     backbone=dict(arch='m'),
     neck=dict(arch='m'),
-    bbox_head=dict(in_channels=(96, 192, 384), feat_channels=(96, 192, 384)))
+    bbox_head=dict(feat_channels=(96, 192, 384)))
 max_epochs = 10
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 param_scheduler = [

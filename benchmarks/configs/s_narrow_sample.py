@@ -1,0 +1,20 @@
+# YOLO-NAS-S on the images of narrow_sample.py, fifteen epochs.
+_base_ = 'narrow_sample.py'
+
+model = dict(
+    backbone=dict(arch='s'),
+    neck=dict(arch='s'),
+    bbox_head=dict(in_channels=(96, 192, 384), feat_channels=(64, 128, 256)))
+max_epochs = 15
+train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
+param_scheduler = [
+    _base_.param_scheduler[0],
+    dict(
+        type='CosineAnnealingLR',
+        begin=0,
+        end=max_epochs,
+        T_max=max_epochs,
+        eta_min_ratio=0.02,
+        by_epoch=True,
+        convert_to_iter_based=True),
+]
