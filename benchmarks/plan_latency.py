@@ -8,7 +8,6 @@ need be quiet for the timing alone.
 """
 import argparse
 import hashlib
-import os
 import sys
 from pathlib import Path
 from typing import Any, Dict, Iterable, List

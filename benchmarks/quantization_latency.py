@@ -1,8 +1,9 @@
 """Latency of full INT8 beside float in ONNX Runtime and OpenVINO, interleaved.
 
 Both files are those that tools/deploy.py makes, without suppression: float with the scales of
-shortcuts folded into convolutions, 8 bit with transposed convolutions as convolutions. The weights are random unless a checkpoint is given: the time does not depend
-on them. With --processor-time a busy machine disturbs less (one thread).
+shortcuts folded into convolutions, 8 bit with transposed convolutions as convolutions. The
+weights are random unless a checkpoint is given: the time does not depend on them. With
+--processor-time a busy machine disturbs less (one thread).
 """
 import argparse
 import os

@@ -1,6 +1,8 @@
 """Our 8-bit files beside those of other tools, made from the same float ONNX file.
 
-AP on the test images, latency interleaved in one run, and the minutes each tool took. The
+AP on the test images with the interval of what is lost against float, latency interleaved in one
+run, and the minutes each tool took. Without peers (--peers) it is the frontier of our own files.
+With --no-timing the files are made and scored; a second run times them. The
 peers (onnxruntime.quantization, modelopt.onnx, NNCF) live in an environment of their own:
 
   python -m venv .venv-quant
@@ -21,17 +23,21 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from mmyolonas.runtime.machine import cpu_name  # noqa: E402
 from mmyolonas.utils import UserError  # noqa: E402
 from mmyolonas.utils.cli import add_config_options, new_parser, run_main  # noqa: E402
 from mmyolonas.utils.configs import load_config  # noqa: E402
-from mmyolonas.utils.files import write_json, write_text  # noqa: E402
+from mmyolonas.utils.files import read_json, write_json, write_text  # noqa: E402
 
 #: File, and the runtimes it is meant for.
 PEERS = dict(
     onnxruntime=('onnx', ('onnxruntime', 'openvino')),
     onnxruntime_tuned=('onnx', ('onnxruntime', 'openvino')),
+    onnxruntime_excluded=('onnx', ('onnxruntime', 'openvino')),
     modelopt=('onnx', ('onnxruntime', 'openvino')),
+    modelopt_excluded=('onnx', ('onnxruntime', 'openvino')),
     nncf=('xml', ('openvino',)),
+    nncf_ignored=('xml', ('openvino',)),
     nncf_accuracy=('xml', ('openvino',)))
 
 
@@ -50,6 +56,7 @@ def parse_args() -> argparse.Namespace:
                         help='validation images of the accuracy-controlled peer')
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--repeats', type=int, default=15)
+    parser.add_argument('--no-timing', action='store_true')
     return parser.parse_args()
 
 
@@ -80,7 +87,8 @@ def make_peer(args: argparse.Namespace, name: str, source: Path, judge: Any) -> 
             if line.startswith('score '):
                 file = Path(line[6:].strip())
                 outputs = np.load(file)
-                rows = iter(zip(outputs['boxes'], outputs['scores']))
+                rows = iter(zip(*(outputs[f'output{place}']
+                                  for place in range(len(outputs.files) - 1))))
                 part = judge.on(outputs['indices'].tolist())
                 score = part.score_file(
                     lambda image, rows=rows: [array[None] for array in next(rows)])
@@ -106,7 +114,7 @@ def collect(args: argparse.Namespace, source: Path, judge: Any) -> Dict[str, Lis
         for row in report['rows']:
             minutes = sum(report['seconds'].values()) / 60 if row['name'] == 'selective' else \
                 report['seconds'].get('calibration', 0.) / 60
-            name = row['name'] if row['name'] == 'float' else f'ours, {row["name"]}'
+            name = row['name'] if row['name'] == 'float' else f'ours, {folder.name} {row["name"]}'
             if name not in [known['name'] for known in rows[runtime]]:
                 rows[runtime].append(dict(name=name, path=row['path'],
                                           minutes=None if name == 'float' else minutes))
@@ -130,9 +138,21 @@ def examine(args: argparse.Namespace, runtime: str, rows: List[dict], scorer: An
         except Exception as error:  # a runtime that cannot open a peer's file is a result
             print(f'{runtime} cannot open {row["path"]}: {str(error)[:200]}')
             rows.remove(row)
+    known = args.work_dir / f'scores_{runtime}.json'
+    scores = read_json(known, 'scores of this benchmark') if known.is_file() else {}
+    plain = None
     for row in rows:
-        score = scorer.score_file(runs[row['name']], f'{runtime} {row["name"]}')
-        row.update(ap=score.ap, ap50=score.ap50)
+        key = f'{row["path"]} {Path(row["path"]).stat().st_mtime}'
+        if key not in scores:
+            score = scorer.score_file(runs[row['name']], f'{runtime} {row["name"]}')
+            plain = plain or (score if row['name'] == 'float' else
+                              scorer.score_file(runs['float'], f'{runtime} float'))
+            scores[key] = dict(ap=score.ap, ap50=score.ap50, lost=plain.ap - score.ap,
+                               interval=list(score.interval(plain)))
+            write_json(known, scores)
+        row.update(scores[key])
+    if args.no_timing:
+        return
     image = scorer.samples[0].inputs.numpy()
     times = measure(runs, image, repeats=args.repeats)
     for row in rows:
@@ -141,13 +161,17 @@ def examine(args: argparse.Namespace, runtime: str, rows: List[dict], scorer: An
 
 def table(figures: Dict[str, List[dict]]) -> str:
     """Return the figures as Markdown."""
-    lines = ['| runtime | file | AP | AP50 | ms | of float | minutes to make |', '|' + '---|' * 7]
+    lines = ['| runtime | file | AP | AP lost | ms | of float | minutes to make |',
+             '|' + '---|' * 7]
     for runtime, rows in figures.items():
-        base = next((row['ms'] for row in rows if row['name'] == 'float'), float('nan'))
+        base = next((row.get('ms') for row in rows if row['name'] == 'float'), None)
         for row in rows:
             minutes = '' if row['minutes'] is None else f'{row["minutes"]:.1f}'
-            lines.append(f'| {runtime} | {row["name"]} | {row["ap"]:.2f} | {row["ap50"]:.1f} | '
-                         f'{row["ms"]:.1f} | {row["ms"] / base:.2f} | {minutes} |')
+            lost = '' if row['name'] == 'float' else (
+                f'{row["lost"]:+.2f} [{row["interval"][0]:+.2f}, {row["interval"][1]:+.2f}]')
+            times = f'{row["ms"]:.1f} | {row["ms"] / base:.2f}' if base else ' | '
+            lines.append(f'| {runtime} | {row["name"]} | {row["ap"]:.2f} | {lost} | {times} | '
+                         f'{minutes} |')
     return '\n'.join(lines) + '\n'
 
 
@@ -166,12 +190,14 @@ def main() -> None:
     judge = Scorer.from_config(cfg, model, judged, 'val')
     figures = collect(args, args.ours[0] / 'float.onnx', judge)
     scorer = Scorer.from_config(cfg, model, keep_samples(load_samples(cfg, model, 'test')))
+    figures = {runtime: rows for runtime, rows in figures.items() if any(
+        row['name'] == 'float' for row in rows)}
     for runtime, rows in figures.items():
         examine(args, runtime, rows, scorer)
     write_json(args.work_dir / 'figures.json', figures)
     text = table(figures)
     write_text(args.work_dir / 'table.md', text)
-    print(text)
+    print(f'{text}{cpu_name()}, {args.threads} threads, {len(scorer.samples)} test images')
 
 
 if __name__ == '__main__':
