@@ -1,11 +1,12 @@
-# YOLO-NAS-M on the images of narrow_sample.py, ten epochs.
+# YOLO-NAS-M on the images of narrow_sample.py, eight epochs from scratch.
 _base_ = 's_narrow_sample.py'
 
 model = dict(
     backbone=dict(arch='m'),
     neck=dict(arch='m'),
     bbox_head=dict(feat_channels=(96, 192, 384)))
-max_epochs = 10
+load_from = None
+max_epochs = 8
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 param_scheduler = [
     _base_.param_scheduler[0],
@@ -18,3 +19,4 @@ param_scheduler = [
         by_epoch=True,
         convert_to_iter_based=True),
 ]
+optim_wrapper = dict(optimizer=dict(lr=2e-3))

@@ -26,7 +26,7 @@ val_evaluator = dict(
 test_evaluator = dict(
     ann_file=test_root + 'annotations/person_keypoints_val.json')
 
-max_epochs = 24
+max_epochs = 16
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 param_scheduler = [
     _base_.param_scheduler[0],

@@ -6,6 +6,7 @@ custom_imports = dict(
     allow_failed_imports=False)
 model = dict(
     _delete_=True, type='mmyolonas.QuantizedModel', model=_base_.model)
+load_from = None  # QATHook reads the float weights
 max_epochs = 2
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 param_scheduler = [
