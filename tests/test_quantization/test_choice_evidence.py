@@ -24,6 +24,7 @@ from mmyolonas.quantization.choice.problem import (
 from mmyolonas.quantization.choice.reasons import make_plan
 from mmyolonas.quantization.choice.timing import measure_latency
 from mmyolonas.quantization.choice.variants import Variants
+from mmyolonas.quantization.graph.qdq import count_pairs
 from mmyolonas.quantization.workflow import Workflow
 from mmyolonas.runtime.timing import Latency
 from mmyolonas.utils import UserError
@@ -192,6 +193,34 @@ def test_a_plan_that_misses_its_budget_is_repaired(workflow, costs, monkeypatch)
     first = problem.fastest(1.)
     assert plan.numbers['within_budget'] and plan.numbers['verified_ap_loss'] <= 1.
     assert 0 < len(plan.int8_groups()) < len(first.groups)
+
+
+class Judge:
+    """Scores a file by how many of its tensors are 8 bit."""
+
+    def __init__(self, ap, rate):
+        self.ap, self.rate = ap, rate
+
+    def score_file(self, tensors, label=''):
+        return SimpleNamespace(ap=self.ap - self.rate * tensors, ap50=0., images=0)
+
+
+def test_files_are_reported_on_one_set_and_chosen_on_the_other(workflow, costs, monkeypatch):
+    """AP of the file that was written, of float and of 8 bit, of either set of images."""
+    variants = workflow.variants
+    monkeypatch.setattr(workflow_module, 'open_session', lambda path, *args, **kwargs: count_pairs(
+        onnx.load(path))['tensors'])
+    monkeypatch.setattr(variants, 'open', lambda names: count_pairs(
+        variants.make(names))['tensors'], raising=False)
+    workflow.scorer, workflow.judge = Judge(60., 0.01), Judge(40., 0.02)
+    count = count_pairs(onnx.load(workflow.full().path))['tensors']
+    names = variants.candidates
+    table = LatencyTable(dict.fromkeys(names, 2.), dict.fromkeys(names, 1.), 1., 0., 0.)
+    plan = workflow.selective(costs, table, Budget(ap=100.), points=0)
+    assert plan.int8_groups() == names and count > 20
+    assert plan.numbers['verified_ap_loss'] == pytest.approx(0.02 * count)
+    assert [row.ap for row in workflow.report.rows] == pytest.approx(
+        [60., 60. - 0.01 * count, 60. - 0.01 * count])
 
 
 def test_a_budget_of_time(workflow, costs, monkeypatch):
