@@ -57,6 +57,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--repeats', type=int, default=15)
     parser.add_argument('--no-timing', action='store_true')
+    parser.add_argument('--native', action='store_true', help="each peer's file in its own "
+                        'runtime alone (default: ONNX files in both)')
     return parser.parse_args()
 
 
@@ -112,17 +114,17 @@ def collect(args: argparse.Namespace, source: Path, judge: Any) -> Dict[str, Lis
         if runtime not in rows:
             raise UserError(f'{folder}: made for {runtime}, which does not run here.')
         for row in report['rows']:
-            minutes = sum(report['seconds'].values()) / 60 if row['name'] == 'selective' else \
-                report['seconds'].get('calibration', 0.) / 60
+            spent = report['seconds']
+            minutes = None if row['name'] == 'float' or not spent else sum(
+                spent.values() if row['name'] == 'selective' else [spent['calibration']]) / 60
             name = row['name'] if row['name'] == 'float' else f'ours, {folder.name} {row["name"]}'
             if name not in [known['name'] for known in rows[runtime]]:
-                rows[runtime].append(dict(name=name, path=row['path'],
-                                          minutes=None if name == 'float' else minutes))
+                rows[runtime].append(dict(name=name, path=row['path'], minutes=minutes))
     for name in args.peers:
         path = make_peer(args, name, source, judge)
         if path is not None:
             minutes = json.loads(path.with_suffix('.json').read_text())['minutes']
-            for runtime in PEERS[name][1]:
+            for runtime in PEERS[name][1][:1] if args.native else PEERS[name][1]:
                 rows[runtime].append(dict(name=name, path=str(path), minutes=minutes))
     return rows
 
@@ -148,7 +150,7 @@ def examine(args: argparse.Namespace, runtime: str, rows: List[dict], scorer: An
             plain = plain or (score if row['name'] == 'float' else
                               scorer.score_file(runs['float'], f'{runtime} float'))
             scores[key] = dict(ap=score.ap, ap50=score.ap50, lost=plain.ap - score.ap,
-                               interval=list(score.interval(plain)))
+                               interval=list(score.interval(plain, 100)))
             write_json(known, scores)
         row.update(scores[key])
     if args.no_timing:

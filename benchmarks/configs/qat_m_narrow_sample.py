@@ -1,8 +1,31 @@
 # Two epochs of quantisation-aware training of m_narrow_sample.py.
-_base_ = 'qat_s_narrow_sample.py'
+_base_ = 'm_narrow_sample.py'
 
+custom_imports = dict(
+    imports=['mmyolonas', 'mmyolonas.quantization.qat'],
+    allow_failed_imports=False)
 model = dict(
-    model=dict(
-        backbone=dict(arch='m'),
-        neck=dict(arch='m'),
-        bbox_head=dict(feat_channels=(96, 192, 384))))
+    _delete_=True, type='mmyolonas.QuantizedModel', model=_base_.model)
+max_epochs = 2
+train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
+param_scheduler = [
+    dict(
+        type='LinearLR', start_factor=1e-2, by_epoch=False, begin=0, end=10),
+    dict(
+        type='CosineAnnealingLR',
+        begin=0,
+        end=max_epochs,
+        T_max=max_epochs,
+        eta_min_ratio=0.01,
+        by_epoch=True,
+        convert_to_iter_based=True),
+]
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(lr=2e-5))
+custom_hooks = [
+    dict(
+        type='mmyolonas.QATHook',
+        checkpoint='give --cfg-options custom_hooks.0.checkpoint=FILE',
+        num_images=32),
+    dict(type='mmyolonas.NonFiniteLossHook'),
+    dict(type='mmyolonas.EpochSeedHook'),
+]

@@ -1,4 +1,5 @@
 """Scores, latencies, the choice and plans."""
+import copy
 import itertools
 import json
 from pathlib import Path
@@ -97,6 +98,10 @@ def test_bootstrap(scorer):
     low, high = score.interval(draws=30)
     assert low < score.ap < high or low == pytest.approx(high)
     assert score.interval(score, draws=5) == (0, 0)
+    # what another one loses, on the same draws of images
+    other = copy.copy(score)
+    other._redrawn = {5: [value - drop for value, drop in zip(score._draws(5), range(5))]}
+    assert other.interval(score, draws=5) == pytest.approx(np.quantile(range(5), [0.025, 0.975]))
 
 
 def toy_problem(seed=0, count=7):
@@ -276,8 +281,6 @@ def test_runtime_that_cannot_be_timed(float_onnx, calibrated, tmp_path):
 
 
 def test_calibration_errors(calibrated, fused):
-    import copy
-
     from mmyolonas.quantization import calibrate, quantise_model
     quantised = quantise_model(copy.deepcopy(fused))
     with pytest.raises(UserError, match='has quantisers already'):
@@ -314,8 +317,6 @@ def test_dead_channels(calibrated):
 
 @pytest.mark.parametrize('method', ['percentile', 'mse', 'entropy'])
 def test_calibrators_stay_below_the_largest_value(calibrated, fused, method):
-    import copy
-
     from mmyolonas.quantization import calibrate, quantise_model
     quantised = quantise_model(copy.deepcopy(fused))
     for name in list(quantised.activations)[3:]:  # a few suffice

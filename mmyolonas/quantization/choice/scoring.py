@@ -2,9 +2,9 @@
 import os
 from contextlib import contextmanager, redirect_stdout
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import StringIO
-from typing import Any, Callable, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -39,6 +39,7 @@ class Score:
     ap50: float
     evaluation: Optional[COCOeval]
     dets: int = -1
+    _redrawn: Dict[int, List[float]] = field(default_factory=dict, repr=False, compare=False)
 
     def resampled(self, images: Union[Sequence[int], np.ndarray]) -> float:
         """Return AP of the given images (indices, repetitions allowed)."""
@@ -52,12 +53,13 @@ class Score:
         part = COCOeval(iouType=params.iouType)
         part.params.__dict__.update({**params.__dict__, 'imgIds': list(range(len(images))),
                                      'areaRng': params.areaRng[:1],
-                                     'areaRngLbl': params.areaRngLbl[:1]})
+                                     'areaRngLbl': params.areaRngLbl[:1],
+                                     'maxDets': [params.maxDets[self.dets]]})
         part._paramsEval = part.params
         part.evalImgs = matches.reshape(-1).tolist()
         with redirect_stdout(StringIO()):
             part.accumulate()
-        return mean_precision(part, self.dets)
+        return mean_precision(part)
 
     @property
     def images(self) -> int:
@@ -74,14 +76,19 @@ class Score:
             draws (int): Draws of images, with replacement. Defaults to 200.
             level (float): Defaults to 0.95.
         """
-        rng = np.random.default_rng(0)
-        values = []
-        for _ in range(draws):
-            images = rng.integers(0, self.images, self.images)
-            value = self.resampled(images)
-            values.append(value if other is None else other.resampled(images) - value)
+        values = np.array(self._draws(draws))
+        if other is not None:
+            values = np.array(other._draws(draws)) - values
         low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
         return float(low), float(high)
+
+    def _draws(self, draws: int) -> List[float]:
+        """Return AP on draws of images, the same ones for all scores of as many images."""
+        if draws not in self._redrawn:
+            rng = np.random.default_rng(0)
+            self._redrawn[draws] = [self.resampled(rng.integers(0, self.images, self.images))
+                                    for _ in range(draws)]
+        return self._redrawn[draws]
 
 
 class Scorer:
