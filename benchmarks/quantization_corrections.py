@@ -27,6 +27,8 @@ def parse_args() -> argparse.Namespace:
     add_config_options(parser)
     parser.add_argument('checkpoint')
     parser.add_argument('--bits', type=int, nargs='+', default=[8, 6, 4])
+    parser.add_argument('--ranges', nargs='+', choices=('equal', 'full'),
+                        default=['equal', 'full'], help='steps of tensors that cannot be negative')
     parser.add_argument('--calib-images', type=int, default=32)
     parser.add_argument('--images', type=int, default=100, help='test images (default: 100)')
     parser.add_argument('--noise-images', type=int, default=16)
@@ -85,7 +87,7 @@ def main() -> None:
     path = args.out / 'corrections.json'
     rows = read_json(path, 'figures of this benchmark')['rows'] if path.is_file() else {}
     for bits in args.bits:
-        for span in ('equal', 'full'):
+        for span in args.ranges:
             for form, (quantised, table) in forms.items():
                 for bias in (False, True):
                     name = f'{bits} | {span} | {form} | {"yes" if bias else "no"}'

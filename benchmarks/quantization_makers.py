@@ -72,9 +72,9 @@ def make_onnxruntime_tuned(source: str, images: np.ndarray, validation: np.ndarr
 
 def make_onnxruntime_excluded(source: str, images: np.ndarray, validation: np.ndarray,
                               out: str) -> None:
-    """Beside that, its nodes_to_exclude: decoding, and the worst layers of its own debugger.
+    """Beside that, its nodes_to_exclude: decoding, and what touches the worst tensors.
 
-    So many of them that the validation images lose no more than the budget.
+    Those of the largest error by its own debugger, so many of them that the validation images lose no more than the budget.
     """
     import onnxruntime as ort
     from onnxruntime.quantization import QuantType
@@ -91,15 +91,15 @@ def make_onnxruntime_excluded(source: str, images: np.ndarray, validation: np.nd
 
     plain = score(source)
     make(out, [])
-    worst = worst_layers(source, out, images[:4])
+    touching = worst_tensors(source, out, images[:4])
     for count in (1, 2, 4, 8, 16, 32):
         if plain - score(out) <= BUDGET:
             return
-        make(out, worst[:count])
+        make(out, sorted(set().union(*touching[:count])))
 
 
-def worst_layers(source: str, quantised: str, images: np.ndarray) -> List[str]:
-    """Return convolutions by the error of their inputs and outputs, the worst first."""
+def worst_tensors(source: str, quantised: str, images: np.ndarray) -> List[set]:
+    """Return the nodes that make or read a tensor, those of the tensor with most error first."""
     import onnx
     from onnxruntime.quantization import qdq_loss_debug as debug
     with tempfile.TemporaryDirectory() as folder:
@@ -111,12 +111,10 @@ def worst_layers(source: str, quantised: str, images: np.ndarray) -> List[str]:
                 [{'input': image[None]} for image in images])))
     errors = debug.compute_activation_error(debug.create_activation_matching(*found))
     ranks = {name: row['qdq_err'] for name, row in errors.items()}
-    rows = []
-    for node in onnx.load(source).graph.node:
-        if node.op_type in ('Conv', 'ConvTranspose'):
-            near = [ranks[name] for name in [node.input[0], *node.output] if name in ranks]
-            rows.append((min(near, default=float('inf')), node.name))
-    return [name for _, name in sorted(rows)]
+    nodes = onnx.load(source).graph.node
+    touching = [{node.name for node in nodes if name in [*node.input, *node.output]}
+             for name in sorted(ranks, key=ranks.__getitem__)]
+    return [names for names in touching if names]
 
 
 def make_modelopt(source: str, images: np.ndarray, validation: np.ndarray, out: str) -> None:

@@ -2,7 +2,7 @@
 _base_ = 'pose_narrow_sample.py'
 
 custom_imports = dict(
-    imports=['mmyolonas', 'mmyolonas.quantization.qat'],
+    imports=[*_base_.custom_imports.imports, 'mmyolonas.quantization.qat'],
     allow_failed_imports=False)
 model = dict(
     _delete_=True, type='mmyolonas.QuantizedModel', model=_base_.model)
