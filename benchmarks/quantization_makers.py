@@ -74,7 +74,8 @@ def make_onnxruntime_excluded(source: str, images: np.ndarray, validation: np.nd
                               out: str) -> None:
     """Beside that, its nodes_to_exclude: decoding, and what touches the worst tensors.
 
-    Those of the largest error by its own debugger, so many of them that the validation images lose no more than the budget.
+    The worst by its own debugger, and so many that the validation images lose no more than the
+    budget.
     """
     import onnxruntime as ort
     from onnxruntime.quantization import QuantType

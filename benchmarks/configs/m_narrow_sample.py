@@ -1,4 +1,4 @@
-# YOLO-NAS-M on the images of narrow_sample.py at 64 px, eight epochs from scratch.
+# YOLO-NAS-M on the images of narrow_sample.py at 64 px, five epochs from scratch.
 _base_ = 'narrow_sample.py'
 
 img_scale = (64, 64)
@@ -23,7 +23,7 @@ train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 
-max_epochs = 8
+max_epochs = 5
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 param_scheduler = [
     _base_.param_scheduler[0],
