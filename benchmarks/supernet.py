@@ -75,6 +75,9 @@ def parse_args() -> argparse.Namespace:
                         help='trainings of each alone (default: 2)')
     parser.add_argument('--net-seeds', type=arguments.positive_int, default=3,
                         help='supernets (default: 3)')
+    parser.add_argument('--net-from', type=arguments.natural, default=0, metavar='SEED',
+                        help='seed of the first supernet; a length is chosen with supernets '
+                        'that are not reported (default: 0)')
     parser.add_argument('--length', type=arguments.positive, default=1.,
                         help="epochs of a supernet, in multiples of the recipe's (default: 1)")
     parser.add_argument('--target', default='onnxruntime', choices=('onnxruntime', 'openvino'))
@@ -156,7 +159,7 @@ def rank(args: argparse.Namespace) -> None:
     done = train_alone(project, [Task(genome, seed) for seed in seeds
                                  for genome in genomes.values()], clock, 'trainings alone')
     runs, seconds = [], []
-    for seed in range(args.net_seeds):
+    for seed in range(args.net_from, args.net_from + args.net_seeds):
         source = inherited(project, args, seed, clock)
         runs.append([source.score(genome) for genome in track(
             list(genomes.values()), f'inherited AP, supernet {seed}')])
