@@ -67,6 +67,36 @@ def tau(runs: Sequence[Sequence[float]], target: Sequence[float],
                      len(runs), groups, len(target), seed)
 
 
+def ceiling(seed_to_seed: float, seeds: int) -> float:
+    """Return the tau that a ranking without error has with the mean of noisy trainings.
+
+    For normal values: Greiner's relation between tau and correlation, Spearman and Brown's
+    reliability of a mean.
+
+    Args:
+        seed_to_seed (float): Tau between two trainings of everything, 0..1.
+        seeds (int): Trainings in the mean.
+    """
+    return 2 / np.pi * np.arcsin(np.sqrt(_reliability(seed_to_seed, seeds)))
+
+
+def without_noise(value: float, seed_to_seed: float, seeds: int) -> float:
+    """Return the tau that a ranking would have with what the trainings are without noise.
+
+    Args:
+        value (float): Its tau with the mean of the trainings.
+        seed_to_seed (float): See :func:`ceiling`.
+        seeds (int): See there.
+    """
+    correlation = np.sin(np.pi / 2 * value) / np.sqrt(_reliability(seed_to_seed, seeds))
+    return 2 / np.pi * np.arcsin(np.clip(correlation, -1, 1))
+
+
+def _reliability(seed_to_seed: float, seeds: int) -> float:
+    single = max(np.sin(np.pi / 2 * seed_to_seed), 1e-9)
+    return seeds * single / (1 + (seeds - 1) * single)
+
+
 def tau_gain(runs: Sequence[Sequence[float]], rival: Sequence[float], target: Sequence[float],
              groups: Optional[Sequence[int]] = None, seed: int = 0) -> Estimate:
     """Return by how much the mean tau of runs exceeds a rival's, on the same draws."""

@@ -28,7 +28,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.ranks import tau, tau_gain, thirds  # noqa: E402
+from benchmarks.ranks import ceiling, tau, tau_gain, thirds, without_noise  # noqa: E402
 from mmyolonas.utils import arguments  # noqa: E402
 from mmyolonas.utils.cli import new_parser, run_main  # noqa: E402
 from mmyolonas.utils.files import read_json, write_json, write_text  # noqa: E402
@@ -214,6 +214,8 @@ def rank_text(columns: Dict[str, np.ndarray], alone: np.ndarray, groups: np.ndar
     for name, runs in list(columns.items())[1:]:
         gains = (tau_gain(own, runs[0], target), tau_gain(own, runs[0], target, groups))
         lines.append(f'| inherited AP over {name} | {gains[0]} | {gains[1]} | | | |')
+    if len(alone) > 1:
+        lines += ['', noise_text(tau(own, target).value, alone)]
     each = ', '.join(str(tau(run[None], target)) for run in own)
     higher = float((own.mean(0) > target).mean())
     lines += ['', f'Each supernet: {each}.',
@@ -224,6 +226,21 @@ def rank_text(columns: Dict[str, np.ndarray], alone: np.ndarray, groups: np.ndar
               f'{", ".join(f"{s:.0f}" for s in costs["supernets"])} s, a score '
               f'{np.mean(costs["scores"]):.1f} s.']
     return '\n'.join(lines) + '\n'
+
+
+def noise_text(found: float, alone: np.ndarray) -> str:
+    """Return how far noise of the trainings alone limits what can be seen.
+
+    Args:
+        found (float): Tau of inherited AP with the mean of the trainings.
+        alone (np.ndarray): AP of the trainings, shape (seeds, N).
+    """
+    own = float(np.mean([tau([one], other).value for place, one in enumerate(alone)
+                         for other in alone[:place]]))
+    return (f'Two trainings alone agree with tau {own:+.2f}; a ranking without error would have '
+            f'{ceiling(own, len(alone)):+.2f} with their mean. Without the noise of the trainings '
+            f'inherited AP would have {without_noise(found, own, len(alone)):+.2f} '
+            '(values taken as normal).')
 
 
 def main() -> None:
