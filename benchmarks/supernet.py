@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.ranks import ceiling, tau, tau_gain, thirds, without_noise  # noqa: E402
+from benchmarks.supernet_plots import plot_ranks  # noqa: E402
 from mmyolonas.utils import arguments  # noqa: E402
 from mmyolonas.utils.cli import new_parser, run_main  # noqa: E402
 from mmyolonas.utils.files import read_json, write_json, write_text  # noqa: E402
@@ -174,8 +175,10 @@ def rank(args: argparse.Namespace) -> None:
                'measured latency': np.array([[times[key] for key in genomes]])}
     costs = dict(alone=sum(t.seconds for t in done), supernets=seconds,
                  scores=[r['seconds'] for r in source.records])
-    text = rank_text(columns, alone, thirds([times[key] for key in genomes]), costs)
+    groups = thirds([times[key] for key in genomes])
+    text = rank_text(columns, alone, groups, costs)
     print(text)
+    plot_ranks(columns['inherited AP'], alone, groups, args.work_dir / 'rank.png')
     write_text(args.work_dir / 'rank.md', text)
     write_json(args.work_dir / 'rank.json', dict(
         keys=list(genomes), alone=alone.tolist(), times=times, costs=costs,

@@ -15,6 +15,7 @@ from benchmarks.supernet import (
     supernet_folder,
     train_alone,
 )
+from benchmarks.supernet_plots import plot_frontier
 from mmyolonas.utils.files import write_json, write_text
 
 #: Seeds of the trainings that judge; the random search's trainings have seed 0.
@@ -73,6 +74,10 @@ def frontier(args: argparse.Namespace) -> None:
     text = frontier_text(sides, s, aps, times, args)
     print(text)
     write_text(args.work_dir / f'frontier_{args.target}.md', text)
+    if args.fresh_seeds:
+        plot_frontier({**{side.name: [p.key for p in side.points] for side in sides},
+                       'published S': [s.key]}, aps, times, f'{args.target}, INT8',
+                      args.work_dir / f'frontier_{args.target}.png')
     write_json(args.work_dir / f'frontier_{args.target}.json', dict(
         aps=aps, times=times, published_s=s.key,
         sides={side.name: dict(keys=[p.key for p in side.points], seconds=side.seconds,
