@@ -6,8 +6,9 @@ rank      random architectures trained alone (two seeds) beside three supernets:
           of inherited AP, parameters and FLOPs with AP after training, over all and within
           thirds of measured latency, and the tau between the seeds of the trainings
 frontier  NSGA-II over inherited AP, random search with as many trainings as take the same
-          processor time, and published S; what each finds is trained anew with fresh seeds,
-          scored on images that chose nothing, and timed; hypervolume of both
+          processor time, and published S; what each finds is trained anew with fresh seeds
+          and three times the steps, scored on images that chose nothing, and timed;
+          hypervolume of both
 
 Inherited AP and the random search's choice come from one half of the validation images, all
 AP that is reported from the other. Stopped and started again with the same options, it goes on
@@ -36,6 +37,8 @@ from mmyolonas.utils.files import read_json, write_json, write_text  # noqa: E40
 from mmyolonas.utils.progress import track  # noqa: E402
 
 RECIPE = ROOT / 'configs' / 'search' / 'yolonas_sample_supernet.py'
+#: What the frontier is trained anew with: three times the steps.
+LONG = RECIPE.with_name('yolonas_sample_supernet_long.py')
 DATA = Path('data/search_shapes')
 #: The space: no larger than S, without attention, one input size.
 SPACE: Dict[str, Any] = dict(input_sizes=[64], max_size=1., max_arch='s',
@@ -99,14 +102,19 @@ def open_project(args: argparse.Namespace) -> Any:
     from mmyolonas.search.project import Project
     if not (DATA / 'annotations' / 'instances_val.json').is_file():
         generate_detection_samples(str(DATA), 384, 256, size=96)
-    recipe = RECIPE.relative_to(Path.cwd()) if RECIPE.is_relative_to(Path.cwd()) else RECIPE
-    return Project.open(args.work_dir / 'search', recipe=str(recipe), **SPACE)
+    return Project.open(args.work_dir / 'search', recipe=_near(RECIPE), **SPACE)
 
 
-def train_alone(project: Any, tasks: Sequence[Any], clock: Clock, what: str) -> List[Any]:
+def _near(path: Path) -> str:
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def train_alone(project: Any, tasks: Sequence[Any], clock: Clock, what: str,
+                recipe: Path = RECIPE) -> List[Any]:
     """Train architectures alone; ends the call where the time is spent."""
+    from mmyolonas.search.accuracy.recipe import Recipe
     from mmyolonas.search.accuracy.short_training import ShortTrainings
-    done = ShortTrainings(project.space, project.recipe, project.folder).run(
+    done = ShortTrainings(project.space, Recipe(_near(recipe)), project.folder).run(
         tasks, seconds=clock.left)
     if len(done) < len(tasks):
         print(f'{what}: {len(done)} of {len(tasks)} done; call again')

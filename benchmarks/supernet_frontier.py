@@ -7,6 +7,7 @@ import numpy as np
 
 from benchmarks.ranks import DRAWS, Estimate, mean_difference
 from benchmarks.supernet import (
+    LONG,
     Clock,
     inherited,
     median_times,
@@ -49,7 +50,7 @@ def frontier(args: argparse.Namespace) -> None:
     clock = Clock(args.minutes)
     project = open_project(args)
     target = Target(args.target, 'int8')
-    source = inherited(project, args, 0, clock)
+    source = inherited(project, args, args.net_from, clock)
     if not table_path(project, target).is_file():
         clock.check('operators')
         measure_operators(project, target, _NETWORKS, ['int8'])
@@ -65,13 +66,15 @@ def frontier(args: argparse.Namespace) -> None:
         tasks = [Task(genome, seed, 'published s' if key == s.key else 'frontier')
                  for seed in range(_FRESH, _FRESH + args.fresh_seeds)
                  for key, genome in genomes.items()]
-        done = train_alone(project, tasks, clock, 'trainings of what was found')
+        done = train_alone(project, tasks, clock, 'trainings of what was found',
+                           LONG)
         for training in done:
             aps.setdefault(training.key, []).append(100 * training.halves['report'])
     else:
-        aps = {point.key: [source.score(point.genome, 'report')] for point in ours.points}
+        aps = {key: [source.score(genome, 'report')] for key, genome in genomes.items()}
     times = median_times(project, genomes, args.target, clock, 'frontier')
-    text = frontier_text(sides, s, aps, times, args)
+    slices = {key: source.score(genome, 'report') for key, genome in genomes.items()}
+    text = frontier_text(sides, s, aps, times, slices, args)
     print(text)
     write_text(args.work_dir / f'frontier_{args.target}.md', text)
     if args.fresh_seeds:
@@ -89,12 +92,13 @@ def search_side(project: Any, target: Any, source: Any,
     """Run NSGA-II over inherited AP; return what it found, and S as a point."""
     from mmyolonas.search.report.comparison import SearchPlan, make_evaluator, search
     s = make_evaluator(project, target, None)(project.published()['s'])
-    plan = SearchPlan(args.budget, 1, ['nsga2'], 24, max_ms=s.latency, name='benchmark')
+    name = f'benchmark {supernet_folder(project, args, args.net_from).name}'
+    plan = SearchPlan(args.budget, 1, ['nsga2'], 24, max_ms=s.latency, name=name)
     result = search(project, target, plan, source, 0)
     points = result.all_points()
     seen = {source._key(point.genome, 'select') for point in points}
     seconds = sum(r['seconds'] for r in source.records if r['key'] in seen)
-    seconds += spent(supernet_folder(project, args, 0))
+    seconds += spent(supernet_folder(project, args, args.net_from))
     return Side('supernet', spread(points, s.latency, args.points), seconds, len(points)), s
 
 
@@ -123,16 +127,16 @@ def spread(points: Sequence[Any], slowest: float, count: int) -> List[Any]:
 
 # ------------------------------------------------------------------------- text
 def frontier_text(sides: Sequence[Side], s: Any, aps: Dict[str, List[float]],
-                  times: Dict[str, float], args: argparse.Namespace) -> str:
+                  times: Dict[str, float], slices: Dict[str, float],
+                  args: argparse.Namespace) -> str:
     """Return the tables: each network, then the hypervolumes."""
     seeds = args.fresh_seeds
     what = f'AP after training, {seeds} fresh seeds' if seeds else 'AP with inherited weights'
     lines = [f'INT8 on {args.target}, median ms; {what}, on images that chose nothing', '',
-             '| found by | key | ms measured | ms predicted | AP the search saw | AP | over S |',
-             '|---|---|---|---|---|---|---|']
+             '| found by | key | ms measured | ms predicted | AP the search saw | AP of the slice '
+             '| AP | over S |', '|---|---|---|---|---|---|---|---|']
     rows = [(side.name, point) for side in sides for point in side.points]
-    if seeds:
-        rows.append(('published S', s))
+    rows.append(('published S', s))
     for name, point in rows:
         found = aps[point.key]
         gain = ''
@@ -141,8 +145,8 @@ def frontier_text(sides: Sequence[Side], s: Any, aps: Dict[str, List[float]],
             gain = f'{difference:+.1f} ± {half:.1f}'
         seen = '' if name == 'published S' else f'{point.accuracy:.1f}'
         lines.append(f'| {name} | {point.key} | {times[point.key]:.3f} | {point.latency:.3f} | '
-                     f'{seen} | {np.mean(found):.1f} ({", ".join(f"{a:.1f}" for a in found)}) | '
-                     f'{gain} |')
+                     f'{seen} | {slices[point.key]:.1f} | {np.mean(found):.1f} '
+                     f'({", ".join(f"{a:.1f}" for a in found)}) | {gain} |')
     lines.append('')
     for side in sides:
         lines.append(f'{side.name}: {side.evaluated} architectures in {side.seconds:.0f} s of '
