@@ -15,6 +15,7 @@ AP that is reported from the other. Stopped and started again with the same opti
 where it was; --minutes ends a call between two pieces of work.
 
     python benchmarks/supernet.py rank --minutes 10
+    python benchmarks/supernet.py rank --long --length 3 --minutes 10
     python benchmarks/supernet.py frontier --minutes 10
 """
 import argparse
@@ -84,6 +85,8 @@ def parse_args() -> argparse.Namespace:
                         'that are not reported (default: 0)')
     parser.add_argument('--length', type=arguments.positive, default=1.,
                         help="epochs of a supernet, in multiples of the recipe's (default: 1)")
+    parser.add_argument('--long', action='store_true',
+                        help='rank: trainings alone of three times the steps')
     parser.add_argument('--target', default='onnxruntime', choices=('onnxruntime', 'openvino'))
     parser.add_argument('--minutes', type=arguments.positive, help='begin nothing after this')
     parser.add_argument('--budget', type=arguments.positive_int, default=160,
@@ -166,7 +169,8 @@ def rank(args: argparse.Namespace) -> None:
     genomes = {genome_key(genome): genome for genome in project.sample(args.count)}
     seeds = range(args.alone_seeds)
     done = train_alone(project, [Task(genome, seed) for seed in seeds
-                                 for genome in genomes.values()], clock, 'trainings alone')
+                                 for genome in genomes.values()], clock, 'trainings alone',
+                       LONG if args.long else RECIPE)
     runs, seconds = [], []
     for seed in range(args.net_from, args.net_from + args.net_seeds):
         source = inherited(project, args, seed, clock)
@@ -186,9 +190,10 @@ def rank(args: argparse.Namespace) -> None:
     groups = thirds([times[key] for key in genomes])
     text = rank_text(columns, alone, groups, costs)
     print(text)
-    plot_ranks(columns['inherited AP'], alone, groups, args.work_dir / 'rank.png')
-    write_text(args.work_dir / 'rank.md', text)
-    write_json(args.work_dir / 'rank.json', dict(
+    name = 'rank_long' if args.long else 'rank'
+    plot_ranks(columns['inherited AP'], alone, groups, args.work_dir / f'{name}.png')
+    write_text(args.work_dir / f'{name}.md', text)
+    write_json(args.work_dir / f'{name}.json', dict(
         keys=list(genomes), alone=alone.tolist(), times=times, costs=costs,
         columns={name: rows.tolist() for name, rows in columns.items()}))
 
