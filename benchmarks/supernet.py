@@ -251,12 +251,15 @@ def noise_text(found: float, alone: np.ndarray) -> str:
         found (float): Tau of inherited AP with the mean of the trainings.
         alone (np.ndarray): AP of the trainings, shape (seeds, N).
     """
-    own = float(np.mean([tau([one], other).value for place, one in enumerate(alone)
-                         for other in alone[:place]]))
-    return (f'Two trainings alone agree with tau {own:+.2f}; a ranking without error would have '
-            f'{ceiling(own, len(alone)):+.2f} with their mean. Without the noise of the trainings '
-            f'inherited AP would have {without_noise(found, own, len(alone)):+.2f} '
-            '(values taken as normal).')
+    pairs = [tau(alone[:place], one) for place, one in enumerate(alone) if place]
+    own = float(np.mean([pair.value for pair in pairs]))
+    text = f'Trainings alone agree from seed to seed with tau {", ".join(map(str, pairs))}'
+    if any(pair.low <= 0 for pair in pairs):
+        return (f'{text}: the interval contains zero, so what they rank is not known to repeat, '
+                'and no ranking can be judged by them.')
+    return (f'{text}; a ranking without error would have {ceiling(own, len(alone)):+.2f} with '
+            f'their mean. Without the noise of the trainings inherited AP would have '
+            f'{without_noise(found, own, len(alone)):+.2f} (values taken as normal).')
 
 
 def main() -> None:

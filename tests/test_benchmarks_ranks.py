@@ -4,6 +4,7 @@ import pytest
 
 from benchmarks import supernet_plots
 from benchmarks.ranks import ceiling, grouped_tau, without_noise
+from benchmarks.supernet import noise_text
 
 
 @pytest.fixture(scope='module')
@@ -43,3 +44,10 @@ def test_charts_have_every_network_and_the_range_over_seeds(tmp_path, monkeypatc
     assert line.get_xydata().tolist() == [[1., 4.], [2., 2.]]
     assert bars.get_segments()[1].tolist() == [[2., 1.], [2., 3.]]
     assert [c.lines[0].get_xydata().tolist() for c in ranks] == [[[2., 5.]], [[2., 6.]], [[3., 7.]]]
+
+
+def test_noise_is_said_where_trainings_do_not_repeat(drawn):
+    same = noise_text(0.4, drawn['alone'][:, :60])
+    assert 'without error would have +0.60 with' in same, same
+    noise = np.random.default_rng(1).normal(size=(2, 60))
+    assert 'no ranking can be judged' in noise_text(0.4, noise)
