@@ -15,7 +15,7 @@ AP that is reported from the other. Stopped and started again with the same opti
 where it was; --minutes ends a call between two pieces of work.
 
     python benchmarks/supernet.py rank --minutes 10
-    python benchmarks/supernet.py rank --long --length 3 --minutes 10
+    python benchmarks/supernet.py rank --long --minutes 10
     python benchmarks/supernet.py frontier --minutes 10
 """
 import argparse
@@ -83,8 +83,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--net-from', type=arguments.natural, default=0, metavar='SEED',
                         help='seed of the first supernet; a length is chosen with supernets '
                         'that are not reported (default: 0)')
-    parser.add_argument('--length', type=arguments.positive, default=1.,
-                        help="epochs of a supernet, in multiples of the recipe's (default: 1)")
+    parser.add_argument('--length', type=arguments.positive, default=3.,
+                        help="epochs of a supernet, in multiples of the recipe's (default: 3)")
     parser.add_argument('--long', action='store_true',
                         help='rank: trainings alone of three times the steps')
     parser.add_argument('--target', default='onnxruntime', choices=('onnxruntime', 'openvino'))
