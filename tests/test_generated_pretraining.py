@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from mmengine.config import Config
 
 from benchmarks.generated_pretraining import table
 from tests.conftest import ROOT
@@ -30,6 +31,6 @@ def test_on_a_few_images(tmp_path):
     assert '| generated, rate from scratch |' in done.stdout
     results = json.loads((tmp_path / 'work' / 'results.json').read_text())
     assert {len(runs) for runs in results.values()} == {1} and len(results) == 3
-    configs = [path.read_text() for path in sorted((tmp_path / 'work').glob('*/config.py'))]
-    assert len(configs) == 3 and all('seed=3' in text for text in configs)
-    assert sum('load_from = None' in text for text in configs) == 1
+    configs = [Config.fromfile(path) for path in sorted((tmp_path / 'work').glob('*/config.py'))]
+    assert [cfg.randomness.seed for cfg in configs] == [3, 3, 3]
+    assert sum(cfg.load_from is None for cfg in configs) == 1

@@ -99,8 +99,9 @@ def int8(context: Context) -> Results:
     folder = context.work_dir / 'int8'
     context.run('quantize.py',
                 [context.config, context.checkpoint(), '--method', 'selective', '--frontier', 2,
-                 '--work-dir', folder, '--calib-images', 16, '--analysis-images', 48,
-                 '--noise-images', 6, '--noise-plans', 6,
+                 '--work-dir', folder, '--calib-images', min(16, context.num_train),
+                 '--analysis-images', min(48, context.num_val),
+                 '--noise-images', min(6, context.num_val), '--noise-plans', 6,
                  '--cfg-options', *context.cfg_options],
                 'int8', show=r'(?:calibration|noise|AP of random plans|plans).*')
     results: Results = {}
