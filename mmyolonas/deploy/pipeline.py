@@ -5,7 +5,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-from mmyolonas.export.config_metadata import metadata_from_config, test_pipeline
+from mmyolonas.export.config_metadata import (
+    metadata_from_config,
+    network_config,
+    test_pipeline,
+)
 from mmyolonas.export.metadata import ModelMetadata
 from mmyolonas.utils.checkpoint_match import state_of
 from mmyolonas.utils.checkpoints import check_checkpoint
@@ -53,7 +57,7 @@ def load_model(model_cfg: Any, checkpoint: Optional[str]) -> Any:
     import mmyolonas.models  # noqa: F401
     if checkpoint:
         check_checkpoint(checkpoint)
-    is_pose = 'head' in model_cfg.model
+    is_pose = 'head' in network_config(model_cfg)
     scope = model_cfg.get('default_scope') or ('mmpose' if is_pose else 'mmdet')
     _register_host(scope)
     init_default_scope(scope)

@@ -28,7 +28,8 @@ def metadata_from_config(model_cfg: Any, deploy_cfg: Optional[Any] = None) -> Mo
         ValueError: The test pipeline has a step that the description cannot
             express.
     """
-    is_pose = 'head' in model_cfg.model
+    network = network_config(model_cfg)
+    is_pose = 'head' in network
     post: Dict[str, Any] = {}
     if deploy_cfg is not None:
         post = deploy_cfg.get('codebase_config', {}).get('post_processing') or {}
@@ -42,12 +43,20 @@ def metadata_from_config(model_cfg: Any, deploy_cfg: Optional[Any] = None) -> Mo
         list(info.get('classes') or class_names(model_cfg)),
         input_size=list(input_size) if input_size else None,
         preprocess=preprocess,
-        postprocess=merge_postprocess(post, model_cfg.model.get('test_cfg') or {}, is_pose),
+        postprocess=merge_postprocess(post, network.get('test_cfg') or {}, is_pose),
         keypoint_names=info.get('names', []),
         skeleton=info.get('skeleton', []),
         keypoint_sigmas=info.get('sigmas', []),
         model=str(model_cfg.get('filename', '') or '').rsplit('/', 1)[-1],
         mmyolonas_version=__version__)
+
+
+def network_config(model_cfg: Any) -> Any:
+    """Return the config of the network itself, also within that of its fake-quantised form."""
+    found = model_cfg.model
+    while 'backbone' not in found and 'model' in found:
+        found = found.model
+    return found
 
 
 def test_pipeline(model_cfg: Any) -> List[dict]:
@@ -62,7 +71,7 @@ def test_pipeline(model_cfg: Any) -> List[dict]:
 
 def data_preprocessor(model_cfg: Any) -> dict:
     """Return the config of the data preprocessor."""
-    return dict(model_cfg.model.get('data_preprocessor')
+    return dict(network_config(model_cfg).get('data_preprocessor')
                 or model_cfg.get('data_preprocessor') or {})
 
 
@@ -180,14 +189,14 @@ def class_names(model_cfg: Any) -> Tuple[str, ...]:
         classes = getattr(kind, 'METAINFO', {}).get('classes')
         if classes:
             return tuple(classes)
-    return tuple(f'class_{i}' for i in range(model_cfg.model.bbox_head.num_classes))
+    return tuple(f'class_{i}' for i in range(network_config(model_cfg).bbox_head.num_classes))
 
 
 def _keypoint_info(model_cfg: Any) -> Dict[str, Any]:
     """Return names, skeleton and constants of the key points of a pose config."""
     from mmengine.registry import DATASETS, init_default_scope
     init_default_scope(model_cfg.get('default_scope') or 'mmpose')
-    num_keypoints = model_cfg.model.head.num_keypoints
+    num_keypoints = network_config(model_cfg).head.num_keypoints
     for dataset in _datasets(model_cfg):
         info = dataset.get('metainfo')
         if not info:

@@ -11,8 +11,10 @@ from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 from torch.utils.data import Dataset
 
+from mmyolonas.export import metadata_from_config
 from mmyolonas.quantization.qat import load_float_weights, load_qat, quantization_of
 from mmyolonas.utils import UserError
+from mmyolonas.utils.configs import load_config
 
 from .conftest import SIZE, build_tiny, images, tiny_config
 
@@ -108,3 +110,13 @@ def test_bad_input(tmp_path, start, calibrated):
         load_float_weights(copy.deepcopy(calibrated[0]), build_tiny(concat_intermediates=True))
     with pytest.raises(UserError, match='needs the config of a quantisation-aware'):
         load_qat(Config(dict(model=tiny_config())), 'x.pth')
+
+
+@pytest.mark.parametrize('name', ['yolonas/yolonas_s_sample', 'yolonas_pose/yolonas_pose_n_sample'])
+def test_files_of_a_training_say_what_those_of_its_float_model_say(name):
+    """Task, names, pre-processing and thresholds are the inner model's."""
+    cfg = load_config(f'mmyolonas::{name}.py')
+    wanted = metadata_from_config(cfg)
+    assert wanted.task == ('pose' if 'pose' in name else 'detection')
+    cfg.model = dict(type='mmyolonas.QuantizedModel', model=cfg.model)
+    assert metadata_from_config(cfg) == wanted
