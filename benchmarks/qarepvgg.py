@@ -157,11 +157,11 @@ def over_seeds(rows: List[Dict[str, Any]]) -> List[str]:
     lines = []
     for key in dict.fromkeys((row['block'], row['method']) for row in rows):
         lost = [row['lost'] for row in rows if (row['block'], row['method']) == key]
-        text = f'{key[0]}, {key[1]}: {np.mean(lost):+.2f} points lost in the mean of {len(lost)} '
         if len(lost) > 1:
             half = student.ppf(0.975, len(lost) - 1) * np.std(lost, ddof=1) / np.sqrt(len(lost))
-            text += f'seeds [{np.mean(lost) - half:+.2f}, {np.mean(lost) + half:+.2f}]'
-        lines.append(text)
+            lines.append(f'{key[0]}, {key[1]}: {np.mean(lost):+.2f} points lost in the mean of '
+                         f'{len(lost)} seeds [{np.mean(lost) - half:+.2f}, '
+                         f'{np.mean(lost) + half:+.2f}]')
     return lines
 
 
