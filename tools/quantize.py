@@ -99,11 +99,11 @@ def load_float(args, cfg):
     return model, fuse_model(model)
 
 
-def calibration_images(args, cfg, model, size):
-    """Return the calibration images, all of the exported size."""
+def calibration_images(args, cfg, model, size, count):
+    """Return ``count`` calibration images, all of the exported size."""
     from mmyolonas.quantization.deploying import network_inputs
     from mmyolonas.quantization.ranges.images import load_samples
-    samples = load_samples(cfg, model, args.calib_split, args.calib_images)
+    samples = load_samples(cfg, model, args.calib_split, count)
     return list(network_inputs(samples, size, '--input-size', 'leave --input-size out, or take a '
                                'config whose test pipeline makes images of that size.'))
 
@@ -114,7 +114,9 @@ def find_ranges(args, cfg, model, fused, size):
     from mmyolonas.quantization.ranges.correction import bias_corrections, equalise
     table = RangeTable.load(args.ranges) if args.ranges else None
     equalised = args.correction in ('equalisation', 'both') if table is None else table.equalised
-    images = calibration_images(args, cfg, model, size) if table is None or equalised else []
+    # balanced by the images that the ranges are of: others give other factors
+    count = args.calib_images if table is None else table.num_images
+    images = calibration_images(args, cfg, model, size, count) if not table or equalised else []
     if equalised:
         print(f'{equalise(fused, images)} tensors equalised')
     if table is not None:

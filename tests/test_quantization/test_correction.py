@@ -1,5 +1,7 @@
 """Equalisation and bias correction."""
 import copy
+import importlib.util
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,8 +11,9 @@ from mmyolonas.quantization import calibrate, insert_qdq, quantise_model
 from mmyolonas.quantization.graph.dataflow import analyse
 from mmyolonas.quantization.graph.trace import trace
 from mmyolonas.quantization.ranges.correction import _pairs, bias_corrections, equalise
+from tests.conftest import ROOT
 
-from .conftest import images
+from .conftest import SIZE, images
 from .test_qdq import run
 
 
@@ -91,3 +94,21 @@ def test_bias_correction_keeps_the_mean(fused, float_onnx):
     table.corrections = {layer: [0.]}
     with pytest.raises(Exception, match='corrections of biases are of another model'):
         insert_qdq(float_onnx, table, 'tensorrt')
+
+
+def test_equalised_ranges_are_used_with_the_images_they_are_of(fused, tmp_path):
+    """--ranges balances by as many images again; others give other factors."""
+    spec = importlib.util.spec_from_file_location('quantize_tool', ROOT / 'tools' / 'quantize.py')
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    asked = []
+    tool.calibration_images = lambda *args: asked.append(args[-1]) or images(args[-1])
+    args = SimpleNamespace(ranges=None, correction='equalisation', calib_images=2,
+                           calib_method='max')
+    made, again = copy.deepcopy(fused), copy.deepcopy(fused)
+    tool.find_ranges(args, None, None, made, (SIZE, SIZE)).save(tmp_path / 'ranges.json')
+    args.ranges, args.calib_images = str(tmp_path / 'ranges.json'), 4
+    tool.find_ranges(args, None, None, again, (SIZE, SIZE))
+    assert asked == [2, 2]
+    for one, two in zip(made.parameters(), again.parameters()):
+        assert torch.equal(one, two)
