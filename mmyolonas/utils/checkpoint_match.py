@@ -1,7 +1,7 @@
 """Does a checkpoint belong to a model, and if not, in what way?"""
 import re
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Tuple
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 from torch import Tensor
 
@@ -86,7 +86,8 @@ def meta_of(checkpoint: Mapping[str, Any]) -> Dict[str, Any]:
     return dict(meta) if isinstance(meta, Mapping) else {}
 
 
-def check_match(match: StateMatch, source: str, strict_shapes: bool = True) -> None:
+def check_match(match: StateMatch, source: str, strict_shapes: bool = True,
+                whole: Sequence[str] = ()) -> None:
     """Raise if a checkpoint is of another architecture.
 
     Args:
@@ -94,6 +95,7 @@ def check_match(match: StateMatch, source: str, strict_shapes: bool = True) -> N
         source (str): Name of the checkpoint, for the message.
         strict_shapes (bool): Whether tensors of the same name must have the
             same shape (prediction layers excepted). Defaults to True.
+        whole (Sequence[str]): Parts of the model that must agree in any case.
 
     Raises:
         UserError: Nothing agrees, shapes differ, or the blocks are fused.
@@ -105,6 +107,13 @@ def check_match(match: StateMatch, source: str, strict_shapes: bool = True) -> N
             f'{source} holds re-parameterised blocks (for deployment), which a model in its '
             'training form cannot load; use the checkpoint that training saved, or call '
             'model.switch_to_deploy() before loading.')
+    lacking = [key for key in (*match.missing, *(key for key, _, _ in match.reshaped))
+               if key.partition('.')[0] in whole]
+    if lacking:
+        raise UserError(
+            f'{source} is of another architecture: it does not give {len(lacking)} tensors of '
+            f'{" and ".join(whole)}, which are to be kept as they are, for example {lacking[0]}. '
+            'Give a checkpoint of the published model that the search was begun with.')
     if match.reshaped and strict_shapes:
         key, given, wanted = match.reshaped[0]
         raise UserError(

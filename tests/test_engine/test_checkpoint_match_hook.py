@@ -6,6 +6,7 @@ from mmengine.runner import Runner
 
 from mmyolonas.utils import UserError
 from mmyolonas.utils.building import build_model
+from mmyolonas.utils.checkpoint_match import check_match, match_state
 from tests import tiny
 
 
@@ -34,6 +35,17 @@ def model_state(**changes) -> dict:
     cfg['backbone']['arch'].update(changes)
     torch.manual_seed(5)
     return build_model(Config(dict(model=cfg, default_scope='mmdet'))).state_dict()
+
+
+def test_parts_that_must_be_given_whole():
+    """Other shapes of the head are let through, one of the trunk is not."""
+    model = {name: torch.zeros(4) for name in ('backbone.a', 'neck.b', 'head.c')}
+    options = dict(strict_shapes=False, whole=('backbone', 'neck'))
+    check_match(match_state(model, dict(model, **{'head.c': torch.zeros(2)})), 'x.pth', **options)
+    for state in (dict(model, **{'neck.b': torch.zeros(2)}),
+                  {name: value for name, value in model.items() if name != 'neck.b'}):
+        with pytest.raises(UserError, match='x.pth is of another.* not give 1 tensors .* neck.b'):
+            check_match(match_state(model, state), 'x.pth', **options)
 
 
 def test_other_number_of_classes(runner, capsys):

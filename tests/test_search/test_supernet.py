@@ -174,6 +174,18 @@ def test_restrictions():
         Space('detection', (64, ), {'stem': '64'}, max_arch='s')
 
 
+def test_head_search_takes_the_trunk_whole_and_what_fits_of_the_head():
+    recipe = Recipe('configs/search/yolonas_pose_sample_head.py')
+    space = Space('pose', (96, ), trunk='n', max_arch='s')
+
+    def of(cfg):
+        hook, = (h for h in cfg.custom_hooks if 'CheckpointMatchHook' in h['type'])
+        return hook['strict_shapes'], list(hook['whole'])
+
+    assert of(supernet_config(recipe, space)) == (False, ['backbone', 'neck'])
+    assert of(recipe.config(space.decode(space.smallest()))) == (False, [])
+
+
 # ----------------------------------------------------------------- training
 def tiny_recipe(folder) -> Recipe:
     cfg = tiny.config(tiny.write_data(folder / 'data', 4), folder / 'work', epochs=2)

@@ -1,5 +1,6 @@
 """Says what a checkpoint gave the model, and refuses one of another architecture."""
 import logging
+from typing import Sequence
 
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
@@ -23,13 +24,16 @@ class CheckpointMatchHook(Hook):
     Args:
         strict_shapes (bool): Whether tensors of the same name must have the
             same shape (class layers excepted). Defaults to True.
+        whole (Sequence[str]): Parts of the model, by the beginning of their tensors' names,
+            which the checkpoint must give whole and of the same shapes whatever
+            ``strict_shapes`` says. Defaults to none.
     """
 
     # before the EMA hook, which copies the checkpoint's state dict
     priority = 'HIGH'
 
-    def __init__(self, strict_shapes: bool = True) -> None:
-        self.strict_shapes = strict_shapes
+    def __init__(self, strict_shapes: bool = True, whole: Sequence[str] = ()) -> None:
+        self.strict_shapes, self.whole = strict_shapes, tuple(whole)
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Compare the checkpoint with the model; runs before mmengine loads it.
@@ -42,7 +46,7 @@ class CheckpointMatchHook(Hook):
         model_state = model.state_dict()
         state = state_of(checkpoint, source)
         match = match_state(model_state, state)
-        check_match(match, source, self.strict_shapes)
+        check_match(match, source, self.strict_shapes, self.whole)
         if runner._resume and (match.classes or match.reshaped or match.missing):
             print_log(
                 f'{describe_match(match, source)} The training that is resumed had another model.',

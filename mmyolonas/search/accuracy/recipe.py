@@ -2,10 +2,11 @@
 import hashlib
 import json
 import math
-from typing import Any, Optional, Tuple
+from typing import Any, Optional, Sequence, Tuple
 
 from mmengine.config import Config
 
+from mmyolonas.engine.hooks.checkpoint_match_hook import CheckpointMatchHook
 from mmyolonas.search.space.architecture import model_changes
 from mmyolonas.search.space.encoding import Architecture
 from mmyolonas.utils.configs import load_config
@@ -74,9 +75,24 @@ class Recipe:
         cfg = Config(self.cfg.to_dict())
         cfg.merge_from_dict(dict(model=model_changes(architecture)))
         set_input_size(cfg, architecture['input_size'])
+        load_what_fits(cfg)
         if seed is not None:
             cfg.merge_from_dict(dict(randomness=dict(seed=seed)))
         return cfg
+
+
+def load_what_fits(cfg: Config, whole: Sequence[str] = ()) -> None:
+    """Let ``load_from`` give an architecture what it has for it.
+
+    Args:
+        cfg (Config): Of a training; changed in place.
+        whole (Sequence[str]): Parts of the model that it must give whole.
+    """
+    if not cfg.get('load_from'):
+        return
+    for hook in cfg.get('custom_hooks') or ():
+        if str(hook.get('type')).rpartition('.')[2] == CheckpointMatchHook.__name__:
+            hook.update(strict_shapes=False, whole=list(whole))
 
 
 def size_name(cfg: Config, path: str) -> str:

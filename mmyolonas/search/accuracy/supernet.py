@@ -31,7 +31,8 @@ from mmyolonas.search.accuracy.slicing import shapes_of, slice_state
 from mmyolonas.search.space.architecture import without_weights
 from mmyolonas.search.space.encoding import Architecture, Genome, decode
 
-_TRUNK = ('backbone', 'neck')
+#: Parts that a search of heads keeps as they are.
+TRUNK = ('backbone', 'neck')
 #: Choices whose first and last value have weights of other names or of other widths.
 _FORMS = ('head.shared_stem', 'head.convs')
 
@@ -93,7 +94,7 @@ class Supernet(BaseModel):
                              'give one value for each choice of backbone and neck.')
         self._hold(self._corners())
         if frozen_trunk:
-            for name in _TRUNK:
+            for name in TRUNK:
                 getattr(self, name).requires_grad_(False)
         self.train()
 
@@ -127,7 +128,7 @@ class Supernet(BaseModel):
         for name, child in whole.named_children():
             if name != 'data_preprocessor':
                 self.add_module(name, child)
-                if not (self.frozen_trunk and name in _TRUNK):
+                if not (self.frozen_trunk and name in TRUNK):
                     _drop_statistics(child)
 
     def _build(self, genome: Genome) -> nn.Module:
@@ -178,7 +179,7 @@ class Supernet(BaseModel):
         _drop_statistics(model)
         model.train()
         if self.frozen_trunk:
-            for name in _TRUNK:
+            for name in TRUNK:
                 setattr(model, name, getattr(self, name).eval())
         return model
 
@@ -190,7 +191,7 @@ class Supernet(BaseModel):
         """Set training mode; a frozen trunk stays as it is used."""
         super().train(mode)
         if self.frozen_trunk:
-            for name in _TRUNK:
+            for name in TRUNK:
                 getattr(self, name).eval()
         return self
 
@@ -279,7 +280,7 @@ class Supernet(BaseModel):
         # without the statistics, and without what a frozen trunk keeps by itself
         model.__dict__['shapes'] = {
             name: tuple(value.shape) for name, value in model.named_parameters()
-            if not (self.frozen_trunk and name.partition('.')[0] in _TRUNK)}
+            if not (self.frozen_trunk and name.partition('.')[0] in TRUNK)}
         if all(genome[name] in (values[0], self.largest()[name])
                for name, values in self.genes.items() if name != 'input_size') and \
                 len(self._templates) < 2:

@@ -9,8 +9,8 @@ from mmengine.dist import is_main_process
 from mmengine.registry import MODELS, init_default_scope
 
 from mmyolonas.engine.running import build_runner, use_processes
-from mmyolonas.search.accuracy.recipe import Recipe
-from mmyolonas.search.accuracy.supernet import Supernet
+from mmyolonas.search.accuracy.recipe import Recipe, load_what_fits
+from mmyolonas.search.accuracy.supernet import TRUNK, Supernet
 from mmyolonas.search.space.space import Space
 from mmyolonas.utils.checkpoints import last_checkpoint
 from mmyolonas.utils.configs import load_config
@@ -44,6 +44,8 @@ def supernet_config(recipe: Recipe, space: Space, seed: int = 0, length: float =
         type=f'mmyolonas.{Supernet.__name__}', model=model, task=space.task, seed=seed,
         genes={gene.name: list(gene.values) for gene in space.genes},
         frozen_trunk=space.trunk is not None)
+    if space.trunk is not None:
+        load_what_fits(cfg, TRUNK)
     for key in _VALIDATION:
         cfg[key] = None
     imports = cfg.get('custom_imports') or dict(imports=[], allow_failed_imports=False)
