@@ -4,7 +4,6 @@ import os
 import random
 import sys
 import time
-from collections import Counter
 from functools import lru_cache
 from importlib.util import find_spec
 from itertools import count
@@ -44,11 +43,25 @@ def skip_if_lacking(error) -> None:
         error = error.__cause__ or error.__context__
 
 
-@pytest.hookimpl(trylast=True)
+def known_seconds() -> dict:
+    """Return the time of every long test function by its name."""
+    lines = (ROOT / 'tests' / 'long.txt').read_text().splitlines()
+    rows = (line.split() for line in lines if not line.startswith('#'))
+    return {name: float(seconds) for seconds, name in rows}
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Start with the files that take longest, so that processes end at the same time."""
-    long = Counter(item.path for item in items if item.get_closest_marker('long'))
-    items.sort(key=lambda item: -long[item.path])
+    """Mark what is known to be long, and start with the files that take longest, so that
+    processes end at the same time."""
+    known, files = known_seconds(), {}
+    for item in items:
+        name = item.nodeid.partition('[')[0]
+        files.setdefault(item.path, {})[name] = known.get(name, 0)
+        if name in known and not item.get_closest_marker('slow'):
+            item.add_marker('long')
+    seconds = {path: sum(names.values()) for path, names in files.items()}
+    items.sort(key=lambda item: -seconds[item.path])
 
 
 @pytest.hookimpl(trylast=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, known_seconds
 
 
 def test_floors():
@@ -49,3 +49,9 @@ def test_what_is_too_long_is_named():
     assert too_long(source, 'a.py') == ['a.py:2 f: 61 lines']
     assert too_long('x = 1\n' * 351, 'b.py') == ['b.py: 351 lines']
     assert too_long('x = 1\n' * 350, 'b.py') == []
+
+
+def test_long_tests_exist():
+    for name in known_seconds():
+        path, *_, function = name.split('::')
+        assert f'def {function}(' in (ROOT / path).read_text('utf-8'), name

@@ -90,7 +90,7 @@ def test_surrogate_by_the_formulas():
 @pytest.mark.long
 def test_rungs_that_do_not_beat_size_are_not_used():
     rng = np.random.default_rng(0)
-    genomes = [SPACE.sample_genome(rng) for _ in range(12)]
+    genomes = [SPACE.sample_genome(rng) for _ in range(10)]
     from mmyolonas.search.accuracy.evaluation import structure
     entropy = [structure(SPACE, g, 3).numbers['entropy'] for g in genomes]
     scores = {}
