@@ -71,24 +71,18 @@ class KeptVariants(Variants):
 
 def make_variants(args: argparse.Namespace) -> KeptVariants:
     """Export and calibrate the model (on one random image: only times matter)."""
-    import onnx
     import torch
 
     from mmyolonas.deploy.pipeline import load_model
-    from mmyolonas.export import export_onnx
-    from mmyolonas.export.onnx_graph import convolve_upsampling
     from mmyolonas.quantization import RangeTable, calibrate, fuse_model, quantise_model
+    from mmyolonas.quantization.deploying import export_float
     folder = args.out / 'files'
     folder.mkdir(parents=True, exist_ok=True)
     path, ranges = folder / 'float.onnx', folder / 'ranges.json'
     if not ranges.is_file():
         torch.manual_seed(0)
         fused = fuse_model(load_model(load_config(args.config), args.checkpoint))
-        export_onnx(fused, str(path), (1, 3, args.size, args.size), nms='none',
-                    fold_shortcuts=False, verify=False)
-        model = onnx.load(str(path))
-        convolve_upsampling(model)
-        write_onnx(path, model)
+        export_float(fused, path, (1, 3, args.size, args.size), verify=False)
         calibrate(quantise_model(fused), [torch.rand(1, 3, args.size, args.size)],
                   method='max').save(ranges)
     variants = KeptVariants(str(path), RangeTable.load(ranges), args.runtime, args.threads)

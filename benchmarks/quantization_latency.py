@@ -15,8 +15,8 @@ import torch
 
 from mmyolonas.deploy.pipeline import load_model
 from mmyolonas.export import export_onnx
-from mmyolonas.export.onnx_graph import convolve_upsampling
 from mmyolonas.quantization import calibrate, fuse_model, insert_qdq, quantise_model
+from mmyolonas.quantization.deploying import export_float
 from mmyolonas.runtime.factory import ONNX_BACKENDS, open_session
 from mmyolonas.runtime.machine import cpu_name
 from mmyolonas.runtime.timing import measure
@@ -46,9 +46,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         plain, source = (os.path.join(folder, f'{name}.onnx') for name in ('float', 'source'))
         export_onnx(fused, plain, shape, nms='none', verify=False)
-        export_onnx(fused, source, shape, nms='none', fold_shortcuts=False, verify=False)
+        export_float(fused, source, shape, verify=False)
         unfolded = onnx.load(source)
-        convolve_upsampling(unfolded)
         table = calibrate(quantise_model(fused), [torch.from_numpy(image)], method='max')
         runs = {}
         for runtime in ONNX_BACKENDS:

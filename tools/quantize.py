@@ -129,23 +129,17 @@ def find_ranges(args, cfg, model, fused, size):
     return table
 
 
-def export_float(args, cfg, fused, size) -> str:
-    """Write the fused model as ONNX, without NMS."""
-    import onnx
-
-    from mmyolonas.export import export_onnx, metadata_from_config
-    from mmyolonas.export.onnx_graph import convolve_upsampling
-    from mmyolonas.utils.files import write_onnx
+def write_float(args, cfg, fused, size) -> str:
+    """Write the fused model as ONNX, with its description."""
+    from mmyolonas.export import metadata_from_config
+    from mmyolonas.quantization.deploying import export_float
     path = os.path.join(args.work_dir, 'float.onnx')
     try:
         metadata = metadata_from_config(cfg)
     except ValueError as error:
         print(f'the files will not say how images are pre-processed: {error}')
         metadata = None
-    export_onnx(fused, path, (1, 3, *size), nms='none', metadata=metadata, fold_shortcuts=False)
-    model = onnx.load(path)
-    convolve_upsampling(model)
-    write_onnx(path, model)
+    export_float(fused, path, (1, 3, *size), metadata=metadata)
     return path
 
 
@@ -223,7 +217,7 @@ def prepare(args, cfg):
     table = table or find_ranges(args, cfg, model, fused, size)
     table.save(os.path.join(args.work_dir, 'ranges.json'))
     seconds = time.monotonic() - start
-    float_onnx = export_float(args, cfg, fused, size)
+    float_onnx = write_float(args, cfg, fused, size)
     scorer = make_scorer(args, cfg, model, 'test', args.score_images, size)
     judge = make_judge(args, cfg, model, size)
     say_images(args, scorer, judge)

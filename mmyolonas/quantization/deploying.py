@@ -1,9 +1,11 @@
 """8 bit as a step of an export, described by ``quantize=dict(...)`` of a deploy config."""
-from typing import Any, Dict, Iterator, Optional, Sequence
+from pathlib import Path
+from typing import Any, Dict, Iterator, Optional, Sequence, Union
 
 import onnx
 from torch import Tensor, nn
 
+from mmyolonas.export.export import export_onnx
 from mmyolonas.export.onnx_graph import convolve_upsampling
 from mmyolonas.quantization.choice.plan import Plan
 from mmyolonas.quantization.graph.qdq import QdqWriter, insert_qdq
@@ -93,6 +95,25 @@ def find_table(fused: nn.Module, model_cfg: Any, settings: Dict[str, Any],
     if settings['bias_correction']:
         table.corrections = bias_corrections(quantised, kept)
     return table
+
+
+def export_float(fused: nn.Module, path: Union[str, Path], shape: Sequence[int],
+                 **kwargs: Any) -> None:
+    """Write the float file that 8-bit files are made of, without suppression.
+
+    Scales of shortcuts are left where quantisers are put, and transposed convolutions are
+    convolutions.
+
+    Args:
+        fused (nn.Module): Result of :func:`mmyolonas.quantization.fuse_model`.
+        path (str | Path): File to write.
+        shape (Sequence[int]): Of the input.
+        kwargs: More of :func:`mmyolonas.export.export_onnx`.
+    """
+    export_onnx(fused, str(path), shape, nms='none', fold_shortcuts=False, **kwargs)
+    model = onnx.load(str(path))
+    convolve_upsampling(model)
+    write_onnx(path, model)
 
 
 def quantise_file(path: str, fused: nn.Module, model_cfg: Any, settings: Dict[str, Any],
