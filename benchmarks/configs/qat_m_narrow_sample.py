@@ -12,13 +12,10 @@ param_scheduler = [
     dict(
         type='LinearLR', start_factor=1e-2, by_epoch=False, begin=0, end=10),
     dict(
-        type='CosineAnnealingLR',
-        begin=0,
+        _base_.param_scheduler[1],
         end=max_epochs,
         T_max=max_epochs,
-        eta_min_ratio=0.01,
-        by_epoch=True,
-        convert_to_iter_based=True),
+        eta_min_ratio=0.01),
 ]
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(lr=2e-5))
 custom_hooks = [

@@ -11,13 +11,6 @@ max_epochs = 4
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 param_scheduler = [
     _base_.param_scheduler[0],
-    dict(
-        type='CosineAnnealingLR',
-        begin=0,
-        end=max_epochs,
-        T_max=max_epochs,
-        eta_min_ratio=0.02,
-        by_epoch=True,
-        convert_to_iter_based=True),
+    dict(_base_.param_scheduler[1], end=max_epochs, T_max=max_epochs),
 ]
 optim_wrapper = dict(optimizer=dict(lr=5e-4))
