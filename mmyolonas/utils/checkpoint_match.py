@@ -113,7 +113,7 @@ def check_match(match: StateMatch, source: str, strict_shapes: bool = True,
         raise UserError(
             f'{source} is of another architecture: it does not give {len(lacking)} tensors of '
             f'{" and ".join(whole)}, which are to be kept as they are, for example {lacking[0]}. '
-            'Give a checkpoint of the published model that the search was begun with.')
+            'Give a checkpoint of the model that they are of.')
     if match.reshaped and strict_shapes:
         key, given, wanted = match.reshaped[0]
         raise UserError(
